@@ -1,0 +1,287 @@
+//! One atomic change of the archive.
+//!
+//! # Flow
+//! Write the leaves; sync; then, until it succeeds: build the next root from the newest, create it if absent. On a lost
+//! race the operation's precondition is checked on the winner, and only the root is built again.
+//!
+//! # Crash
+//! Before the root is created: orphans. After: done; the commit id in the root tells a retry so.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::document::{DeadLetterFile, Operation, RootDocument};
+use super::leaf::{LeafRef, NewFile, write_leaves};
+use super::root::Root;
+use super::snapshot::{self, Snapshot};
+use super::{FORMAT_VERSION, invariants, ledger, table};
+use crate::context::Context as Ctx;
+use crate::error::{Context, Error, Kind, Result};
+use crate::model::{DataFile, ExportEntry, Mapping, Partition, Schema};
+use crate::store::{Layout, PutOutcome, Store};
+
+/// Lost races before giving up: each means that somebody else made progress.
+const MAX_RACES: usize = 64;
+
+/// What a commit changes, and implicitly what it relies on; see [`commit`].
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub operation: Operation,
+    pub add: Vec<NewFile>,
+    /// Cells whose files were looked at to decide what is new: those of the added files, and those in which every
+    /// record was a duplicate.
+    pub relies_on: HashSet<Partition>,
+    /// Every file of these versions goes.
+    pub remove_versions: Vec<u64>,
+    /// The schema after the change, made from the base's.
+    pub schema: Option<Schema>,
+    pub mapping: Option<Mapping>,
+    pub exports: Vec<ExportEntry>,
+    pub dead_letters: Vec<DeadLetterFile>,
+    /// Paths of dead-letter files that this change settles.
+    pub close_dead_letters: Vec<String>,
+    pub gc_floor: Option<u64>,
+}
+
+impl Change {
+    pub fn new(operation: Operation) -> Self {
+        Change {
+            operation,
+            add: Vec::new(),
+            relies_on: HashSet::new(),
+            remove_versions: Vec::new(),
+            schema: None,
+            mapping: None,
+            exports: Vec::new(),
+            dead_letters: Vec::new(),
+            close_dead_letters: Vec::new(),
+            gc_floor: None,
+        }
+    }
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Committed(Snapshot),
+    /// Somebody else's commit changed what this one relied on: decide again on the newest version.
+    Conflict(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Table {
+    format_version: u32,
+    table_id: String,
+}
+
+/// Commits `change`, which was decided on `base` (`None`: on an empty archive).
+///
+/// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
+/// in `base`; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
+/// still the base's; that dead letters to close are open; that the removed versions' files are as they were; and that
+/// the gc floor has not passed the base.
+pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut change: Change) -> Result<Outcome> {
+    let store = &ctx.store;
+    let table_id = open_table(ctx).await?;
+    let commit_id = ctx.random.id();
+    let added = std::mem::take(&mut change.add);
+    let cells: Vec<DataFile> = added.iter().map(|new| new.file.clone()).collect();
+    let leaves = write_leaves(store, layout, added).await.context("write the leaves")?;
+    let mut parent = base.cloned();
+    for _ in 0..MAX_RACES {
+        let mut root = match next_root(ctx, parent.as_ref(), &change, &cells, &leaves, &table_id, &commit_id).await? {
+            Ok(root) => root,
+            Err(conflict) => return Ok(Outcome::Conflict(conflict)),
+        };
+        ledger::spill(store, layout, &mut root.document).await?;
+        invariants::check(&root)?;
+        let bytes = root.encode()?;
+        let (version, sha256) = (root.document.version, table::sha256(&bytes));
+        store.make_durable().await?;
+        ctx.stop.check()?;
+        // An error here is ambiguous: the root may have been created. Looking tells.
+        let created = store.put_if_absent(&Layout::root(version), bytes).await;
+        if matches!(created, Ok(PutOutcome::Created)) {
+            return Ok(Outcome::Committed(finish(store, root, sha256).await));
+        }
+        let winner = match store.get_opt(&Layout::root(version)).await {
+            Ok(Some(bytes)) => Root::decode(bytes).with_context(|| format!("read version {version}"))?,
+            // Not there: the put failed for good, or the store lost sight of it for a moment.
+            Ok(None) => match created {
+                Err(error) => return Err(error).context("commit"),
+                Ok(_) => continue,
+            },
+            Err(look) => return Err(created.err().unwrap_or(look)).context("commit, outcome unknown: run it again"),
+        };
+        if winner.document.commit_id == commit_id {
+            return Ok(Outcome::Committed(finish(store, winner, sha256).await));
+        }
+        let newest = Snapshot::open(store).await?;
+        if let Some(conflict) = precondition(base, &newest, &change).await? {
+            return Ok(Outcome::Conflict(conflict));
+        }
+        parent = Some(newest);
+    }
+    Err(Error::new(Kind::TryAgain, format!("lost {MAX_RACES} commit races in a row"))
+        .hint("run it again when fewer writers are at work"))
+}
+
+async fn finish(store: &Store, root: Root, sha256: String) -> Snapshot {
+    if let Err(error) = snapshot::write_hint(store, root.document.version).await {
+        tracing::warn!("the commit is done, but its hint was not written: {error}");
+    }
+    Snapshot::committed(store, root, sha256)
+}
+
+/// The table's id; the first writer makes it.
+async fn open_table(ctx: &Ctx) -> Result<String> {
+    let fresh = Table { format_version: FORMAT_VERSION, table_id: ctx.random.id() };
+    let bytes = match ctx.store.get_opt(Layout::TABLE).await? {
+        Some(bytes) => bytes,
+        None => {
+            let json = serde_json::to_vec_pretty(&fresh).expect("plain data");
+            match ctx.store.put_if_absent(Layout::TABLE, json).await? {
+                PutOutcome::Created => return Ok(fresh.table_id),
+                PutOutcome::AlreadyExists => ctx.store.get(Layout::TABLE).await?,
+            }
+        }
+    };
+    let table: Table =
+        serde_json::from_slice(&bytes).with_context(|| format!("read {}", ctx.store.address(Layout::TABLE)))?;
+    Ok(table.table_id)
+}
+
+/// The root after `parent` with the change applied; a conflict where it can no longer be applied.
+async fn next_root(
+    ctx: &Ctx,
+    parent: Option<&Snapshot>,
+    change: &Change,
+    cells: &[DataFile],
+    leaves: &[LeafRef],
+    table_id: &str,
+    commit_id: &str,
+) -> Result<Result<Root, String>> {
+    let mut document = match parent {
+        Some(parent) => next_document(ctx, parent, change, commit_id),
+        None => first_document(ctx, change, table_id, commit_id),
+    };
+    if change.operation.base_version < document.gc_floor && change.operation.kind != "vacuum" {
+        let message = format!(
+            "this run began at version {}, below the vacuum's floor {}",
+            change.operation.base_version, document.gc_floor
+        );
+        return Err(Error::new(Kind::TryAgain, message).hint("its files may be gone: run it again"));
+    }
+    let version = document.version;
+    for file in cells {
+        document.totals.entry(file.storage_class).or_default().add(1, file.rows, file.size_bytes);
+    }
+    document.exports.extend(change.exports.iter().cloned().map(|entry| ExportEntry { version, ..entry }));
+    document.dead_letters.retain(|file| !change.close_dead_letters.contains(&file.path));
+    document.dead_letters.extend(change.dead_letters.iter().cloned().map(|file| DeadLetterFile { version, ..file }));
+    document.reverted.extend(&change.remove_versions);
+    let mut kept = Vec::new();
+    if let Some(parent) = parent {
+        let goes = |leaf: &LeafRef| change.remove_versions.contains(&leaf.added_version);
+        for (_, files) in parent.leaves(goes).await? {
+            for (_, file) in files {
+                let totals = document.totals.entry(file.storage_class).or_default();
+                if totals.remove(file.rows, file.size_bytes).is_none() {
+                    return Ok(Err("the removed files are not in the totals".to_owned()));
+                }
+            }
+        }
+        kept.extend(parent.root().leaves.iter().filter(|leaf| !goes(leaf)).cloned());
+    }
+    document.totals.retain(|_, totals| totals.files > 0);
+    kept.extend(leaves.iter().cloned().map(|leaf| LeafRef { added_version: version, ..leaf }));
+    Ok(Ok(Root { document, leaves: kept }))
+}
+
+fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -> RootDocument {
+    RootDocument {
+        format_version: FORMAT_VERSION,
+        required_features: Vec::new(),
+        table_id: table_id.to_owned(),
+        version: 1,
+        commit_id: commit_id.to_owned(),
+        parent_commit_id: None,
+        parent_sha256: None,
+        time: ctx.now(),
+        operation: change.operation.clone(),
+        schema: change.schema.clone().unwrap_or_default(),
+        mapping: change.mapping.clone(),
+        exports: Vec::new(),
+        ledgers: Vec::new(),
+        reverted: Vec::new(),
+        dead_letters: Vec::new(),
+        gc_floor: 0,
+        totals: Default::default(),
+    }
+}
+
+fn next_document(ctx: &Ctx, parent: &Snapshot, change: &Change, commit_id: &str) -> RootDocument {
+    let before = &parent.root().document;
+    RootDocument {
+        version: before.version + 1,
+        commit_id: commit_id.to_owned(),
+        parent_commit_id: Some(before.commit_id.clone()),
+        parent_sha256: Some(parent.sha256().to_owned()),
+        time: ctx.now().max(before.time),
+        operation: change.operation.clone(),
+        schema: change.schema.clone().unwrap_or_else(|| before.schema.clone()),
+        mapping: change.mapping.clone().or_else(|| before.mapping.clone()),
+        gc_floor: change.gc_floor.unwrap_or(0).max(before.gc_floor),
+        ..before.clone()
+    }
+}
+
+/// Why the change, decided on `base`, does not hold on `newest`; `None` when it does.
+async fn precondition(base: Option<&Snapshot>, newest: &Snapshot, change: &Change) -> Result<Option<String>> {
+    let (then, now) = (base.map(|base| &base.root().document), &newest.root().document);
+    if change.schema.is_some() && then.map(|then| &then.schema) != Some(&now.schema) {
+        return Ok(Some("another run changed the schema".to_owned()));
+    }
+    if change.mapping.is_some() && then.and_then(|then| then.mapping.as_ref()) != now.mapping.as_ref() {
+        return Ok(Some("another run set the mapping".to_owned()));
+    }
+    let is_open = |path: &String| now.dead_letters.iter().any(|file| &file.path == path);
+    if !change.close_dead_letters.iter().all(is_open) {
+        return Ok(Some("another run settled these dead letters".to_owned()));
+    }
+    let ours: HashSet<_> = change.exports.iter().map(|entry| (&entry.digest, &entry.mapping)).collect();
+    if !ours.is_empty()
+        && !newest.find_exports(|entry| ours.contains(&(&entry.digest, &entry.mapping))).await?.is_empty()
+    {
+        return Ok(Some("another run archived one of these exports".to_owned()));
+    }
+    if !change.remove_versions.is_empty() {
+        // What a revert may pull away depends on every later commit.
+        return Ok(Some("another run committed".to_owned()));
+    }
+    cells_changed(base, newest, &change.relies_on).await
+}
+
+/// Whether files came to or left one of `cells` between the two versions.
+async fn cells_changed(
+    base: Option<&Snapshot>,
+    newest: &Snapshot,
+    cells: &HashSet<Partition>,
+) -> Result<Option<String>> {
+    let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).collect();
+    let identity = |leaf: &LeafRef| (leaf.path.clone(), leaf.deleted.clone());
+    let before: HashSet<_> = base.iter().flat_map(|base| &base.root().leaves).map(identity).collect();
+    let after: HashSet<_> = newest.root().leaves.iter().map(identity).collect();
+    let near = |leaf: &LeafRef| dates.range(leaf.dates.min..=leaf.dates.max).next().is_some();
+    let mut changed = newest.files(|leaf| near(leaf) && !before.contains(&identity(leaf))).await?;
+    if let Some(base) = base {
+        changed.extend(base.files(|leaf| near(leaf) && !after.contains(&identity(leaf))).await?);
+    }
+    let touches = |file: &DataFile| match file.partition() {
+        Some(cell) => cells.contains(&cell),
+        None => cells.iter().any(|cell| file.covers(cell)),
+    };
+    Ok(changed.iter().find(|file| touches(file)).map(|file| format!("another run changed the cell of {}", file.path)))
+}

@@ -1,0 +1,210 @@
+//! A leaf: a sorted list of data files, one GET.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::civil::Date;
+
+use super::table;
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, KeyRange, StorageClass, date_of_days, days_of_date};
+use crate::store::{Layout, Store};
+
+const KEY: &str = "tier.leaf";
+const AUDIT_KEY: &str = "tier.leaf.audit";
+/// Bumped when a reader of older leaves would misread a newer one.
+const LEAF_FORMAT: &str = "1";
+
+/// Data files per leaf: about 150 KB, so that one GET is worth its round trip and a plan reads little in vain.
+pub const FILES_PER_LEAF: usize = 4096;
+
+/// Leaves written at once.
+const WRITES_IN_FLIGHT: usize = 8;
+
+/// A leaf as the root lists it. Ranges cover the leaf as it was written; counts are of the files still alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafRef {
+    pub path: String,
+    /// Size of the leaf object itself.
+    pub leaf_bytes: u64,
+    /// Of the leaf object's bytes, hex.
+    pub sha256: String,
+    pub tenants: KeyRange<String>,
+    pub event_types: KeyRange<String>,
+    pub dates: KeyRange<Date>,
+    /// Microseconds since the epoch, UTC.
+    pub ts: KeyRange<i64>,
+    pub files: u64,
+    pub rows: u64,
+    /// Of the data files.
+    pub size_bytes: u64,
+    /// The catalog version that added the leaf.
+    pub added_version: u64,
+    /// Positions in the leaf of files that are no longer part of the archive, ascending.
+    pub deleted: Vec<u32>,
+}
+
+/// What only audits need, kept beside the leaf so that planning does not pay for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAudit {
+    /// Of the data file's bytes, hex.
+    pub sha256: String,
+    pub min_event_id: String,
+    pub max_event_id: String,
+}
+
+/// A data file to be added by a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    pub file: DataFile,
+    pub audit: FileAudit,
+}
+
+/// Writes the leaves of a commit, sorted, with their audit files.
+pub async fn write_leaves(store: &Store, layout: &Layout, mut files: Vec<NewFile>) -> Result<Vec<LeafRef>> {
+    files.sort_by(|a, b| sort_key(&a.file).cmp(&sort_key(&b.file)));
+    let chunks: Vec<(usize, Vec<NewFile>)> = files.chunks(FILES_PER_LEAF).map(<[_]>::to_vec).enumerate().collect();
+    futures::stream::iter(chunks)
+        .map(|(number, files)| async move { write_leaf(store, layout.leaf(number), &files).await })
+        .buffered(WRITES_IN_FLIGHT)
+        .try_collect()
+        .await
+}
+
+async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: &[NewFile]) -> Result<LeafRef> {
+    let bytes = table::encode(&leaf_batch(files), KEY, LEAF_FORMAT.to_owned())?;
+    let audit = table::encode(&audit_batch(files), AUDIT_KEY, LEAF_FORMAT.to_owned())?;
+    let (leaf_bytes, sha256) = (bytes.len() as u64, table::sha256(&bytes));
+    futures::try_join!(store.put(&path, bytes), store.put(&audit_path, audit))?;
+    let first = &files.first().expect("a chunk is never empty").file;
+    let mut leaf = LeafRef {
+        path,
+        leaf_bytes,
+        sha256,
+        tenants: first.tenants.clone(),
+        event_types: first.event_types.clone(),
+        dates: first.dates.clone(),
+        ts: first.ts.clone(),
+        files: files.len() as u64,
+        rows: 0,
+        size_bytes: 0,
+        added_version: 0,
+        deleted: Vec::new(),
+    };
+    for NewFile { file, .. } in files {
+        leaf.tenants.extend(&file.tenants);
+        leaf.event_types.extend(&file.event_types);
+        leaf.dates.extend(&file.dates);
+        leaf.ts.extend(&file.ts);
+        leaf.rows += file.rows;
+        leaf.size_bytes += file.size_bytes;
+    }
+    Ok(leaf)
+}
+
+/// The files of a leaf that are still alive, with their positions.
+pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFile)>> {
+    let bytes = store.get(&leaf.path).await?;
+    let phrase = || format!("read leaf {}", store.address(&leaf.path));
+    if table::sha256(&bytes) != leaf.sha256 {
+        return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
+            .code("corrupt-leaf")
+            .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files"))
+        .with_context(phrase);
+    }
+    let files = decode_leaf(bytes).with_context(phrase)?;
+    let alive = |position: &u32| leaf.deleted.binary_search(position).is_err();
+    Ok((0..).zip(files).filter(|(position, _)| alive(position)).collect())
+}
+
+fn sort_key(file: &DataFile) -> (&str, &str, Date, i64, &str) {
+    (&file.tenants.min, &file.event_types.min, file.dates.min, file.ts.min, &file.path)
+}
+
+fn leaf_batch(files: &[NewFile]) -> RecordBatch {
+    fn texts<'a>(files: &'a [NewFile], get: impl Fn(&'a DataFile) -> &'a str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(files.iter().map(|new| get(&new.file))))
+    }
+    let integers = |get: fn(&DataFile) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(files.iter().map(|new| get(&new.file) as i64)))
+    };
+    let dates = |get: fn(&DataFile) -> Date| -> ArrayRef {
+        Arc::new(Date32Array::from_iter_values(files.iter().map(|new| days_of_date(get(&new.file)))))
+    };
+    let times = |get: fn(&DataFile) -> i64| -> ArrayRef {
+        let times = TimestampMicrosecondArray::from_iter_values(files.iter().map(|new| get(&new.file)));
+        Arc::new(times.with_timezone("UTC"))
+    };
+    table::batch(vec![
+        ("tenant_min", texts(files, |f| &f.tenants.min)),
+        ("tenant_max", texts(files, |f| &f.tenants.max)),
+        ("event_type_min", texts(files, |f| &f.event_types.min)),
+        ("event_type_max", texts(files, |f| &f.event_types.max)),
+        ("date_min", dates(|f| f.dates.min)),
+        ("date_max", dates(|f| f.dates.max)),
+        ("ts_min", times(|f| f.ts.min)),
+        ("ts_max", times(|f| f.ts.max)),
+        ("path", texts(files, |f| &f.path)),
+        ("rows", integers(|f| f.rows)),
+        ("size_bytes", integers(|f| f.size_bytes)),
+        ("footer_bytes", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.footer_bytes as i32)))),
+        ("schema_id", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.schema_id as i32)))),
+        ("storage_class", texts(files, |f| f.storage_class.as_str())),
+        // Null: the version in the root's row. A merged leaf will hold files of several.
+        ("added_version", Arc::new(UInt64Array::new_null(files.len()))),
+    ])
+}
+
+fn audit_batch(files: &[NewFile]) -> RecordBatch {
+    fn texts<'a>(files: &'a [NewFile], get: impl Fn(&'a NewFile) -> &'a str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(files.iter().map(get)))
+    }
+    table::batch(vec![
+        ("path", texts(files, |f| &f.file.path)),
+        ("sha256", texts(files, |f| &f.audit.sha256)),
+        ("min_event_id", texts(files, |f| &f.audit.min_event_id)),
+        ("max_event_id", texts(files, |f| &f.audit.max_event_id)),
+    ])
+}
+
+fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
+    let (batch, format) = table::decode(bytes, KEY)?;
+    if format != LEAF_FORMAT {
+        return Err(
+            Error::usage(format!("its format is {format}; this tier reads {LEAF_FORMAT}")).hint("use a newer tier")
+        );
+    }
+    let (tenant_min, tenant_max) = (table::texts(&batch, "tenant_min")?, table::texts(&batch, "tenant_max")?);
+    let (type_min, type_max) = (table::texts(&batch, "event_type_min")?, table::texts(&batch, "event_type_max")?);
+    let date_min = table::numbers::<Date32Type>(&batch, "date_min")?;
+    let date_max = table::numbers::<Date32Type>(&batch, "date_max")?;
+    let ts_min = table::numbers::<TimestampMicrosecondType>(&batch, "ts_min")?;
+    let ts_max = table::numbers::<TimestampMicrosecondType>(&batch, "ts_max")?;
+    let (path, class) = (table::texts(&batch, "path")?, table::texts(&batch, "storage_class")?);
+    let rows = table::numbers::<Int64Type>(&batch, "rows")?;
+    let size_bytes = table::numbers::<Int64Type>(&batch, "size_bytes")?;
+    let footer_bytes = table::numbers::<Int32Type>(&batch, "footer_bytes")?;
+    let schema_id = table::numbers::<Int32Type>(&batch, "schema_id")?;
+    let date = |days| date_of_days(days).ok_or_else(|| Error::failed("a date in the leaf is out of range"));
+    (0..batch.num_rows())
+        .map(|row| {
+            Ok(DataFile {
+                path: path(row).to_owned(),
+                tenants: KeyRange { min: tenant_min(row).to_owned(), max: tenant_max(row).to_owned() },
+                event_types: KeyRange { min: type_min(row).to_owned(), max: type_max(row).to_owned() },
+                dates: KeyRange { min: date(date_min(row))?, max: date(date_max(row))? },
+                ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+                rows: rows(row) as u64,
+                size_bytes: size_bytes(row) as u64,
+                footer_bytes: footer_bytes(row) as u32,
+                schema_id: schema_id(row) as u32,
+                storage_class: class(row).parse::<StorageClass>()?,
+            })
+        })
+        .collect()
+}

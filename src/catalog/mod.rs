@@ -1,0 +1,35 @@
+//! What exists: the one place where the archive's state changes.
+//!
+//! A two-level tree of small Parquet files. The **root** of a version lists the **leaves** with their key ranges and
+//! holds one JSON document with everything else; a leaf lists about four thousand data files, sorted by tenant, type
+//! and date. Planning a query reads the root and the few leaves whose ranges match, and never lists data.
+//!
+//! # Consistency
+//! `_tier/root/<version>.parquet` is created if absent and never changed: creating it is the commit. A writer that
+//! loses the race checks its precondition against the winner and rebuilds only the root ([`commit`]).
+//!
+//! # Crash
+//! Data files and leaves are durable before the root is created. A crash before that leaves orphans that no root
+//! names; a crash after it has lost only the hint, which is advisory.
+//!
+//! # Cost
+//! A commit is one PUT per leaf (two with its audit file), one for the root, one for the hint. Opening is the hint, then
+//! one LIST and one GET side by side.
+
+mod commit;
+mod document;
+mod invariants;
+mod leaf;
+mod ledger;
+mod root;
+mod snapshot;
+mod table;
+
+pub use commit::{Change, Outcome, commit};
+pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
+pub use leaf::{FileAudit, LeafRef, NewFile};
+pub use root::Root;
+pub use snapshot::Snapshot;
+
+/// The version of the root and leaf formats this code writes. A reader refuses a higher one.
+pub const FORMAT_VERSION: u32 = 1;

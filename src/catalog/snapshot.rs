@@ -1,0 +1,187 @@
+//! A version of the archive, opened for reading.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::leaf::{LeafRef, read_leaf};
+use super::ledger;
+use super::root::Root;
+use super::table;
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, ExportEntry, Schema};
+use crate::store::{Layout, Store};
+
+/// Leaves read at once.
+const LEAF_READS_IN_FLIGHT: usize = 32;
+
+/// An immutable view of one version. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    store: Store,
+    root: Arc<Root>,
+    /// Of the root's bytes: the next commit carries it.
+    sha256: Arc<str>,
+}
+
+/// `_tier/hint`: where to begin looking. It may be old or missing, never needed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hint {
+    version: u64,
+}
+
+impl Snapshot {
+    /// The newest version, or `None` where nothing has been committed.
+    pub async fn latest(store: &Store) -> Result<Option<Self>> {
+        let hint = read_hint(store).await?;
+        if let Some(version) = hint {
+            let root = Layout::root(version);
+            let (newer, hinted) = futures::try_join!(newest_listed(store, Some(&root)), store.get_opt(&root))?;
+            match (newer, hinted) {
+                (Some(newer), _) => return Self::at_version(store, newer).await.map(Some),
+                (None, Some(bytes)) => return Self::decode(store, version, bytes).map(Some),
+                // The hint names a root that is not there: look at all of them.
+                (None, None) => {}
+            }
+        }
+        match newest_listed(store, None).await? {
+            Some(version) => Self::at_version(store, version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The newest version of an archive that must exist.
+    pub async fn open(store: &Store) -> Result<Self> {
+        Self::latest(store).await?.ok_or_else(|| no_archive(store))
+    }
+
+    pub async fn at_version(store: &Store, version: u64) -> Result<Self> {
+        match store.get_opt(&Layout::root(version)).await? {
+            Some(bytes) => Self::decode(store, version, bytes),
+            None => Err(no_such_version(store, format!("there is no version {version}")).await?),
+        }
+    }
+
+    /// The version that was the newest at `time`.
+    pub async fn at_time(store: &Store, time: Timestamp) -> Result<Self> {
+        let versions = listed_versions(store, None).await?;
+        let (mut low, mut high, mut found) = (0, versions.len(), None);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let snapshot = Self::at_version(store, versions[middle]).await?;
+            if snapshot.root.document.time <= time {
+                low = middle + 1;
+                found = Some(snapshot);
+            } else {
+                high = middle;
+            }
+        }
+        match found {
+            Some(snapshot) => Ok(snapshot),
+            None => Err(no_such_version(store, format!("the archive has no version as old as {time}")).await?),
+        }
+    }
+
+    fn decode(store: &Store, version: u64, bytes: Bytes) -> Result<Self> {
+        let sha256 = table::sha256(&bytes);
+        let phrase = || format!("read version {version} at {}", store.address(&Layout::root(version)));
+        let root = Root::decode(bytes).with_context(phrase)?;
+        super::invariants::check(&root).with_context(phrase)?;
+        if root.document.version != version {
+            return Err(Error::failed(format!("it says it is version {}", root.document.version)).code("corrupt-root"))
+                .with_context(phrase);
+        }
+        Ok(Snapshot { store: store.clone(), root: Arc::new(root), sha256: sha256.into() })
+    }
+
+    pub(super) fn committed(store: &Store, root: Root, sha256: String) -> Self {
+        Snapshot { store: store.clone(), root: Arc::new(root), sha256: sha256.into() }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    pub fn version(&self) -> u64 {
+        self.root.document.version
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.root.document.schema
+    }
+
+    pub(super) fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The live data files of the leaves that `keep` picks, in the leaves' order; the caller filters the files.
+    pub async fn files(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<DataFile>> {
+        let leaves = self.leaves(keep).await?;
+        Ok(leaves.into_iter().flat_map(|(_, files)| files).map(|(_, file)| file).collect())
+    }
+
+    /// The leaves that `keep` picks, each with its live files and their positions.
+    pub async fn leaves(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<(LeafRef, Vec<(u32, DataFile)>)>> {
+        let kept: Vec<LeafRef> = self.root.leaves.iter().filter(|leaf| keep(leaf)).cloned().collect();
+        futures::stream::iter(kept)
+            .map(|leaf| async move {
+                let files = read_leaf(&self.store, &leaf).await?;
+                Ok((leaf, files))
+            })
+            .buffered(LEAF_READS_IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    /// Ledger entries that `wanted` picks.
+    pub async fn find_exports(&self, wanted: impl Fn(&ExportEntry) -> bool) -> Result<Vec<ExportEntry>> {
+        ledger::find(&self.store, &self.root.document, wanted).await
+    }
+}
+
+/// Versions whose roots exist, ascending.
+pub(super) async fn listed_versions(store: &Store, after: Option<&str>) -> Result<Vec<u64>> {
+    let listed = store.list(Layout::ROOTS, after).await?;
+    let mut versions: Vec<u64> = listed.iter().filter_map(|object| Layout::root_version(&object.path)).collect();
+    versions.sort_unstable();
+    Ok(versions)
+}
+
+pub(super) async fn write_hint(store: &Store, version: u64) -> Result<()> {
+    store.put(Layout::HINT, serde_json::to_vec(&Hint { version }).expect("plain data")).await
+}
+
+async fn newest_listed(store: &Store, after: Option<&str>) -> Result<Option<u64>> {
+    Ok(listed_versions(store, after).await?.last().copied())
+}
+
+async fn read_hint(store: &Store) -> Result<Option<u64>> {
+    let bytes = store.get_opt(Layout::HINT).await.context("open the archive")?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok()).map(|hint| hint.version))
+}
+
+fn no_archive(store: &Store) -> Error {
+    Error::failed(format!("there is no archive at {}", store.location()))
+        .code("no-archive")
+        .hint("check the address, or make the archive by archiving the first export")
+        .command(format!("tier archive EXPORT --archive {}", store.location()))
+}
+
+async fn no_such_version(store: &Store, message: String) -> Result<Error> {
+    let versions = listed_versions(store, None).await?;
+    let Some((&oldest, &newest)) = versions.first().zip(versions.last()) else {
+        return Ok(no_archive(store));
+    };
+    let root = store.get(&Layout::root(oldest)).await?;
+    let since = Root::decode(root)?.document.time;
+    Ok(Error::usage(message)
+        .code("no-such-version")
+        .hint(format!("the oldest there is: version {oldest} of {since}; the newest: version {newest}")))
+}

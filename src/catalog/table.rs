@@ -1,0 +1,85 @@
+//! Record batches to the bytes of a small Parquet file and back.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Context, Error, Result};
+
+/// A batch from named columns; which may be null is what the arrays say.
+pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    let fields: Vec<_> =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), array.is_nullable())).collect();
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
+}
+
+/// One row group: these files are read whole.
+pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_key_value_metadata(Some(vec![KeyValue::new(key.to_owned(), value)]))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).context("encode a catalog file")?;
+    writer.write(batch).context("encode a catalog file")?;
+    writer.close().context("encode a catalog file")?;
+    Ok(bytes.into())
+}
+
+/// The batch and the text stored under `key`.
+pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
+    // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).context("read a catalog file")?;
+    let metadata = builder.metadata().file_metadata().clone();
+    let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+    let value = metadata
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
+        .and_then(|pair| pair.value.clone())
+        .ok_or_else(|| Error::failed(format!("the file has no `{key}` in its metadata: it is no catalog file")))?;
+    let schema = builder.schema().clone();
+    let reader = builder.with_batch_size(rows.max(1)).build().context("read a catalog file")?;
+    let batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
+    Ok((concat_batches(&schema, &batches).context("decode a catalog file")?, value))
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The texts of a column.
+pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<impl Fn(usize) -> &'a str + use<'a>> {
+    let array = column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(name))?;
+    Ok(|row| array.value(row))
+}
+
+/// The numbers of a column.
+pub fn numbers<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<impl Fn(usize) -> T::Native + use<'a, T>> {
+    let array = column(batch, name)?.as_primitive_opt::<T>().ok_or_else(|| wrong_type(name))?;
+    Ok(|row| array.value(row))
+}
+
+pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| Error::failed(format!("a catalog file has no column `{name}`")))
+}
+
+pub fn wrong_type(name: &str) -> Error {
+    Error::failed(format!("column `{name}` of a catalog file has another type than expected"))
+}

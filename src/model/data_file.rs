@@ -1,0 +1,77 @@
+//! One immutable Parquet object, as the catalog knows it.
+
+use jiff::civil::Date;
+
+use super::{Key, Partition, StorageClass};
+
+/// An inclusive range of keys; of a cell's file it is one value, of a bundle it may be wider.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyRange<T> {
+    pub min: T,
+    pub max: T,
+}
+
+impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
+    pub fn one(value: T) -> Self {
+        KeyRange { min: value.clone(), max: value }
+    }
+
+    /// The value, where the range is just one.
+    pub fn single(&self) -> Option<&T> {
+        (self.min == self.max).then_some(&self.min)
+    }
+
+    pub fn contains(&self, value: &T) -> bool {
+        &self.min <= value && value <= &self.max
+    }
+
+    /// The smallest range that holds both.
+    pub fn extend(&mut self, other: &Self) {
+        if other.min < self.min {
+            self.min = other.min.clone();
+        }
+        if other.max > self.max {
+            self.max = other.max.clone();
+        }
+    }
+}
+
+/// A data file as a leaf lists it: enough to prune and plan without touching the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Relative to the archive root.
+    pub path: String,
+    pub tenants: KeyRange<String>,
+    pub event_types: KeyRange<String>,
+    pub dates: KeyRange<Date>,
+    /// Microseconds since the epoch, UTC.
+    pub ts: KeyRange<i64>,
+    pub rows: u64,
+    pub size_bytes: u64,
+    /// Length of the Parquet footer with its 8-byte tail: what a reader fetches from the end.
+    pub footer_bytes: u32,
+    /// The catalog version whose schema the file was written with; columns added later are null in it.
+    pub schema_id: u32,
+    pub storage_class: StorageClass,
+}
+
+impl DataFile {
+    /// The cell this file belongs to, when it holds just one.
+    pub fn partition(&self) -> Option<Partition> {
+        Some(Partition {
+            tenant_id: Key::parse(self.tenants.single()?).ok()?,
+            event_type: Key::parse(self.event_types.single()?).ok()?,
+            date: *self.dates.single()?,
+        })
+    }
+
+    /// Whether the file may hold events of this cell.
+    pub fn covers(&self, cell: &Partition) -> bool {
+        let within = |range: &KeyRange<String>, key: &Key| {
+            range.min.as_str() <= key.as_str() && key.as_str() <= range.max.as_str()
+        };
+        self.dates.contains(&cell.date)
+            && within(&self.tenants, &cell.tenant_id)
+            && within(&self.event_types, &cell.event_type)
+    }
+}

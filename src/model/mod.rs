@@ -1,0 +1,19 @@
+//! The nouns: what an event, a partition, a data file, an export and a dead letter are. Pure data, no I/O.
+
+mod data_file;
+mod day;
+mod dead_letter;
+mod export;
+mod mapping;
+mod partition;
+mod schema;
+mod storage_class;
+
+pub use data_file::{DataFile, KeyRange};
+pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
+pub use dead_letter::{DeadLetter, Reason, RecordFormat};
+pub use export::{ExportEntry, ExportStamp};
+pub use mapping::{IdSource, KeySource, Mapping, TimeUnit};
+pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
+pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema};
+pub use storage_class::StorageClass;

@@ -1,0 +1,105 @@
+//! S3 as the `aws` command sees it: profiles, SSO, roles, endpoint and region come from aws-config, and object_store,
+//! whose own builder reads no profiles, is handed the same credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::{Builder, tls};
+use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::client::{Certificate, ClientOptions};
+use object_store::{CredentialProvider, ObjectStore, RetryConfig};
+
+use crate::error::{Context, Error, Result};
+
+/// What S3 assumes when no region is set anywhere; MinIO ignores it.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// A request that fails is tried again for this long, then the store counts as unavailable.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+const MAX_RETRIES: usize = 8;
+
+pub async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+    let ca_bundle = ca_bundle()?;
+    let config = sdk_config(ca_bundle.as_deref()).await?;
+    let region = config.region().map_or(DEFAULT_REGION, |region| region.as_ref());
+    let mut client = ClientOptions::new();
+    for certificate in ca_bundle
+        .map(|pem| Certificate::from_pem_bundle(&pem))
+        .transpose()
+        .context("read AWS_CA_BUNDLE")?
+        .into_iter()
+        .flatten()
+    {
+        client = client.with_root_certificate(certificate);
+    }
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RetryConfig {
+        max_retries: MAX_RETRIES,
+        retry_timeout: RETRY_FOR,
+        ..RetryConfig::default()
+    });
+    if let Some(endpoint) = endpoint(&config) {
+        client = client.with_allow_http(endpoint.starts_with("http://"));
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(provider) = config.credentials_provider() {
+        builder = builder.with_credentials(Arc::new(SdkCredentials(provider)));
+    }
+    let store = builder
+        .with_client_options(client)
+        .build()
+        .map_err(super::explain)
+        .with_context(|| format!("open bucket {bucket}"))?;
+    Ok(Arc::new(store))
+}
+
+/// `AWS_ENDPOINT_URL_S3` is for this service alone and goes first, as in every AWS SDK:
+/// https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+fn endpoint(config: &SdkConfig) -> Option<String> {
+    let for_s3 = std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty());
+    for_s3.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+async fn sdk_config(ca_bundle: Option<&[u8]>) -> Result<SdkConfig> {
+    let mut loader = aws_config::from_env();
+    if let Some(pem) = ca_bundle {
+        let roots = tls::TrustStore::default().with_pem_certificate(pem);
+        let context = tls::TlsContext::builder().with_trust_store(roots).build().context("read AWS_CA_BUNDLE")?;
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+        loader = loader.http_client(Builder::new().tls_provider(provider).tls_context(context).build_https());
+    }
+    Ok(loader.load().await)
+}
+
+/// The file that `AWS_CA_BUNDLE` names. The Rust SDK does not read the variable itself (aws-sdk-rust#1362).
+fn ca_bundle() -> Result<Option<Vec<u8>>> {
+    let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) else { return Ok(None) };
+    match std::fs::read(&path) {
+        Ok(pem) => Ok(Some(pem)),
+        Err(error) => Err(Error::usage(format!("cannot read AWS_CA_BUNDLE {}", path.display())).with_source(error)),
+    }
+}
+
+#[derive(Debug)]
+struct SdkCredentials(SharedCredentialsProvider);
+
+#[async_trait]
+impl CredentialProvider for SdkCredentials {
+    type Credential = AwsCredential;
+
+    /// Asked for every request; the SDK's chain caches and renews.
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let credentials = self
+            .0
+            .provide_credentials()
+            .await
+            .map_err(|source| object_store::Error::Unauthenticated { path: String::new(), source: Box::new(source) })?;
+        Ok(Arc::new(AwsCredential {
+            key_id: credentials.access_key_id().to_owned(),
+            secret_key: credentials.secret_access_key().to_owned(),
+            token: credentials.session_token().map(str::to_owned),
+        }))
+    }
+}

@@ -1,0 +1,86 @@
+//! The names of things on the store; see the crate docs for the picture.
+
+use crate::model::Partition;
+
+/// Names for one run. They are fresh for every attempt and never used again: a replay must not adopt a file that a
+/// vacuum is about to delete.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    base_version: u64,
+    run: String,
+}
+
+impl Layout {
+    pub const TABLE: &'static str = "_tier/table.json";
+    pub const HINT: &'static str = "_tier/hint";
+    pub const ROOTS: &'static str = "_tier/root";
+    pub const LEAVES: &'static str = "_tier/leaf";
+    pub const LEDGERS: &'static str = "_tier/ledger";
+    pub const DEAD_LETTERS: &'static str = "_tier/dead-letter";
+    pub const EVENTS: &'static str = "events";
+
+    /// Names for a run begun at `base_version`; `id` is 32 random hex digits.
+    pub fn for_run(base_version: u64, id: &str) -> Self {
+        Layout { base_version, run: id[..16].to_owned() }
+    }
+
+    /// The commit point of a version.
+    pub fn root(version: u64) -> String {
+        format!("{}/{version:020}.parquet", Self::ROOTS)
+    }
+
+    /// The version of a root's path.
+    pub fn root_version(path: &str) -> Option<u64> {
+        path.strip_prefix(Self::ROOTS)?.strip_prefix('/')?.strip_suffix(".parquet")?.parse().ok()
+    }
+
+    pub fn data_file(&self, cell: &Partition, number: usize) -> String {
+        format!("{}/{}/{}.parquet", Self::EVENTS, cell.folder(), self.stem(number))
+    }
+
+    /// A leaf, and the file of its audit columns beside it.
+    pub fn leaf(&self, number: usize) -> (String, String) {
+        let stem = self.stem(number);
+        (format!("{}/{stem}.parquet", Self::LEAVES), format!("{}/{stem}.audit.parquet", Self::LEAVES))
+    }
+
+    pub fn ledger(&self, number: usize) -> String {
+        format!("{}/{}.parquet", Self::LEDGERS, self.stem(number))
+    }
+
+    pub fn dead_letters(&self, number: usize) -> String {
+        format!("{}/{}.ndjson.zst", Self::DEAD_LETTERS, self.stem(number))
+    }
+
+    /// The base version of the run that wrote `path`; `None` for names this layout does not make.
+    pub fn base_version(path: &str) -> Option<u64> {
+        let stem = path.rsplit('/').next()?.split('.').next()?;
+        let mut parts = stem.split('-');
+        let version = parts.next()?;
+        let (run, number) = (parts.next()?, parts.next()?);
+        let made_here =
+            version.len() == 20 && run.len() == 16 && number.parse::<u64>().is_ok() && parts.next().is_none();
+        made_here.then(|| version.parse().ok())?
+    }
+
+    fn stem(&self, number: usize) -> String {
+        format!("{:020}-{}-{number}", self.base_version, self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_version_their_run_began_at() {
+        let layout = Layout::for_run(41, "0123456789abcdef0123456789abcdef");
+        let (leaf, audit) = layout.leaf(3);
+        assert_eq!(leaf, "_tier/leaf/00000000000000000041-0123456789abcdef-3.parquet");
+        assert_eq!(Layout::base_version(&leaf), Some(41));
+        assert_eq!(Layout::base_version(&audit), Some(41));
+        assert_eq!(Layout::base_version("events/somebody-elses.parquet"), None);
+        assert_eq!(Layout::root_version(&Layout::root(7)), Some(7));
+        assert_eq!(Layout::root_version("_tier/root/.tmp"), None);
+    }
+}

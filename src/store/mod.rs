@@ -1,0 +1,257 @@
+//! The only code that talks to a store: a local folder, memory, or a bucket.
+//!
+//! # Consistency
+//! Everything the archive relies on is one promise: [`Store::put_if_absent`] makes an object appear whole or not at all,
+//! and for one caller only. Nothing else is atomic and nothing else needs to be.
+//!
+//! # Crash
+//! A local write that is not the commit is durable only after [`Store::make_durable`]; the commit is linked after it.
+//! A killed run leaves temporary files beside their targets (`…#n`), which no reader lists and `tier vacuum` removes.
+
+mod aws;
+mod durable;
+mod errors;
+mod layout;
+mod location;
+mod meter;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+
+use crate::error::{Context, Result};
+
+pub use errors::explain;
+pub use layout::Layout;
+pub use location::Location;
+pub use meter::{Meter, Requests};
+pub use writer::ObjectWriter;
+
+/// What became of a [`Store::put_if_absent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    Created,
+    /// Somebody's object is there; it may be our own from a retried request, so compare before calling it a conflict.
+    AlreadyExists,
+}
+
+/// An object as a listing shows it; `path` is relative to the store's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub path: String,
+    pub size_bytes: u64,
+    pub modified: Timestamp,
+    pub etag: Option<String>,
+}
+
+/// An archive's objects, addressed by paths relative to its root. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    prefix: Path,
+    location: Location,
+    meter: Arc<Meter>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.location)
+    }
+}
+
+impl Store {
+    /// Opens a location. A local folder is created when it is first written to; nothing is requested yet.
+    pub async fn open(location: &Location) -> Result<Self> {
+        let (inner, prefix): (Arc<dyn ObjectStore>, Path) = match location {
+            Location::Local(root) => {
+                (Arc::new(LocalFileSystem::new()), Path::from_absolute_path(root).context("open the archive folder")?)
+            }
+            Location::Memory => (Arc::new(InMemory::new()), Path::default()),
+            Location::S3 { bucket, prefix } => {
+                (aws::open_bucket(bucket).await?, Path::parse(prefix).context("read the archive address")?)
+            }
+        };
+        Ok(Self::over(inner, prefix, location.clone()))
+    }
+
+    /// A store in memory, for tests and simulations.
+    pub fn memory() -> Self {
+        Self::over(Arc::new(InMemory::new()), Path::default(), Location::Memory)
+    }
+
+    /// The same archive with its requests going through `decorate`: latency, faults, limits.
+    pub fn decorated(&self, decorate: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Store { inner: decorate(self.inner.clone()), ..self.clone() }
+    }
+
+    fn over(inner: Arc<dyn ObjectStore>, prefix: Path, location: Location) -> Self {
+        let meter = Arc::new(Meter::default());
+        Store { inner: Arc::new(meter::Metered::new(inner, meter.clone())), prefix, location, meter }
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Requests and bytes since the store was opened.
+    pub fn requests(&self) -> Requests {
+        self.meter.read()
+    }
+
+    /// The store under DataFusion's readers; give it paths made by [`Store::object_path`].
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        self.inner.clone()
+    }
+
+    /// The full key of a path relative to the root.
+    pub fn object_path(&self, path: &str) -> Path {
+        // `parse`, not `from`: key folders are percent-encoded already and must not be encoded again.
+        let relative = Path::parse(path).expect("paths come from the layout, which makes only valid ones");
+        if self.prefix.as_ref().is_empty() {
+            return relative;
+        }
+        Path::parse(format!("{}/{}", self.prefix, relative)).expect("two valid paths joined")
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Bytes> {
+        self.get_opt(path).await?.ok_or_else(|| {
+            crate::error::Error::failed(format!("{} does not exist", self.address(path))).code("missing-object")
+        })
+    }
+
+    /// The object's bytes, or `None` when there is no such object.
+    pub async fn get_opt(&self, path: &str) -> Result<Option<Bytes>> {
+        let phrase = || format!("get {}", self.address(path));
+        match self.inner.get(&self.object_path(path)).await {
+            Ok(result) => Ok(Some(result.bytes().await.map_err(explain).with_context(phrase)?)),
+            Err(object_store::Error::NotFound { source, .. }) if !errors::is_missing_bucket(&source.to_string()) => {
+                Ok(None)
+            }
+            Err(error) => Err(explain(error)).with_context(phrase),
+        }
+    }
+
+    /// The last `length` bytes of an object of `size_bytes`.
+    pub async fn get_suffix(&self, path: &str, size_bytes: u64, length: u64) -> Result<Bytes> {
+        let range = size_bytes.saturating_sub(length)..size_bytes;
+        let object = self.object_path(path);
+        self.inner
+            .get_range(&object, range)
+            .await
+            .map_err(explain)
+            .with_context(|| format!("get the end of {}", self.address(path)))
+    }
+
+    /// Puts or replaces an object. Local bytes are durable only after [`Store::make_durable`].
+    pub async fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        let payload = PutPayload::from_bytes(bytes.into());
+        self.inner
+            .put(&self.object_path(path), payload)
+            .await
+            .map_err(explain)
+            .with_context(|| format!("put {}", self.address(path)))?;
+        Ok(())
+    }
+
+    /// Creates an object, durably, unless one of that name exists.
+    pub async fn put_if_absent(&self, path: &str, bytes: impl Into<Bytes>) -> Result<PutOutcome> {
+        let bytes = bytes.into();
+        let phrase = || format!("create {}", self.address(path));
+        if let Location::Local(root) = &self.location {
+            let (target, meter) = (root.join(path), self.meter.clone());
+            let created = tokio::task::spawn_blocking(move || durable::create(&target, &bytes)).await;
+            meter.count_put();
+            return created.context("wait for the write")?.with_context(phrase);
+        }
+        let options = PutMode::Create.into();
+        match self.inner.put_opts(&self.object_path(path), PutPayload::from_bytes(bytes), options).await {
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(PutOutcome::AlreadyExists)
+            }
+            Err(error) => Err(explain(error)).with_context(phrase),
+        }
+    }
+
+    /// Makes every earlier write of this process durable; a bucket's writes already are.
+    pub async fn make_durable(&self) -> Result<()> {
+        let Location::Local(root) = self.location.clone() else { return Ok(()) };
+        tokio::task::spawn_blocking(move || durable::sync_all(&root))
+            .await
+            .context("wait for the sync")?
+            .context("sync the archive folder")
+    }
+
+    /// Objects whose path begins with the folder `prefix`, after `after` where it is given, in no particular order.
+    pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>> {
+        let full = self.object_path(prefix);
+        let stream = match after {
+            Some(after) => self.inner.list_with_offset(Some(&full), &self.object_path(after)),
+            None => self.inner.list(Some(&full)),
+        };
+        let strip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
+        stream
+            .map_err(explain)
+            .and_then(|meta| async move {
+                Ok(Listed {
+                    path: meta.location.as_ref()[strip..].to_owned(),
+                    size_bytes: meta.size,
+                    modified: Timestamp::from_microsecond(meta.last_modified.timestamp_micros())
+                        .context("read a modification time")?,
+                    etag: meta.e_tag,
+                })
+            })
+            .try_collect()
+            .await
+            .with_context(|| format!("list {}", self.address(prefix)))
+    }
+
+    /// Size of an object, or `None` when there is none.
+    pub async fn head(&self, path: &str) -> Result<Option<u64>> {
+        match self.inner.head(&self.object_path(path)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(explain(error)).with_context(|| format!("look at {}", self.address(path))),
+        }
+    }
+
+    /// Deletes objects; those already gone count as deleted.
+    pub async fn delete(&self, paths: Vec<String>) -> Result<()> {
+        let objects: Vec<_> = paths.iter().map(|path| Ok(self.object_path(path))).collect();
+        let mut deleted = self.inner.delete_stream(futures::stream::iter(objects).boxed());
+        while let Some(outcome) = deleted.next().await {
+            match outcome {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(explain(error)).context("delete objects"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A writer that makes an object appear whole when it is finished. For threads outside the runtime.
+    pub fn writer(&self, path: &str, runtime: tokio::runtime::Handle) -> ObjectWriter {
+        ObjectWriter::new(self.clone(), path.to_owned(), runtime)
+    }
+
+    /// How a person would name this object.
+    pub fn address(&self, path: &str) -> String {
+        self.location.join(path)
+    }
+
+    /// The folder on this machine, when the archive is one.
+    pub fn local_root(&self) -> Option<&PathBuf> {
+        match &self.location {
+            Location::Local(root) => Some(root),
+            _ => None,
+        }
+    }
+}
