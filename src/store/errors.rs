@@ -9,7 +9,12 @@ pub fn is_missing_bucket(text: &str) -> bool {
 
 /// A store's error with a kind and a hint. The class of an archived object is known from the catalog, never from here.
 pub fn explain(error: object_store::Error) -> Error {
-    let text = chain(&error);
+    explain_ref(&error)
+}
+
+/// [`explain`] for an error that came wrapped in another library's.
+pub fn explain_ref(error: &object_store::Error) -> Error {
+    let text = chain(error);
     let has = |needle: &str| text.contains(needle);
     let explained = if is_missing_bucket(&text) {
         Error::failed("the bucket does not exist")
@@ -38,7 +43,7 @@ pub fn explain(error: object_store::Error) -> Error {
     } else if has("SlowDown") || has("ServiceUnavailable") {
         Error::new(Kind::TryAgain, "the store asks to slow down").code("store-unavailable").hint("run it again later")
     } else {
-        return Error::failed(text).with_source(error);
+        return Error::failed(text);
     };
     explained.with_source(Error::failed(text))
 }

@@ -14,6 +14,7 @@ mod errors;
 mod layout;
 mod location;
 mod meter;
+mod reader;
 mod writer;
 
 use std::fmt;
@@ -26,14 +27,15 @@ use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Context, Result};
 
-pub use errors::explain;
+pub use errors::{explain, explain_ref};
 pub use layout::Layout;
 pub use location::Location;
 pub use meter::{Meter, Requests};
+pub use reader::ObjectReader;
 pub use writer::ObjectWriter;
 
 /// What became of a [`Store::put_if_absent`].
@@ -140,15 +142,15 @@ impl Store {
         }
     }
 
+    /// A range of an object's bytes.
+    pub async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes> {
+        let got = self.inner.get_range(&self.object_path(path), range).await.map_err(explain);
+        got.with_context(|| format!("get a part of {}", self.address(path)))
+    }
+
     /// The last `length` bytes of an object of `size_bytes`.
     pub async fn get_suffix(&self, path: &str, size_bytes: u64, length: u64) -> Result<Bytes> {
-        let range = size_bytes.saturating_sub(length)..size_bytes;
-        let object = self.object_path(path);
-        self.inner
-            .get_range(&object, range)
-            .await
-            .map_err(explain)
-            .with_context(|| format!("get the end of {}", self.address(path)))
+        self.get_range(path, size_bytes.saturating_sub(length)..size_bytes).await
     }
 
     /// Puts or replaces an object. Local bytes are durable only after [`Store::make_durable`].
@@ -198,30 +200,39 @@ impl Store {
             Some(after) => self.inner.list_with_offset(Some(&full), &self.object_path(after)),
             None => self.inner.list(Some(&full)),
         };
-        let strip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
         stream
             .map_err(explain)
-            .and_then(|meta| async move {
-                Ok(Listed {
-                    path: meta.location.as_ref()[strip..].to_owned(),
-                    size_bytes: meta.size,
-                    modified: Timestamp::from_microsecond(meta.last_modified.timestamp_micros())
-                        .context("read a modification time")?,
-                    etag: meta.e_tag,
-                })
-            })
+            .and_then(|meta| async move { self.listed(meta) })
             .try_collect()
             .await
             .with_context(|| format!("list {}", self.address(prefix)))
     }
 
-    /// Size of an object, or `None` when there is none.
-    pub async fn head(&self, path: &str) -> Result<Option<u64>> {
+    /// An object as a listing would show it, or `None` when there is none.
+    pub async fn stat(&self, path: &str) -> Result<Option<Listed>> {
         match self.inner.head(&self.object_path(path)).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => self.listed(meta).map(Some),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(explain(error)).with_context(|| format!("look at {}", self.address(path))),
         }
+    }
+
+    fn listed(&self, meta: ObjectMeta) -> Result<Listed> {
+        let strip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
+        Ok(Listed {
+            path: meta.location.as_ref()[strip..].to_owned(),
+            size_bytes: meta.size,
+            modified: Timestamp::from_microsecond(meta.last_modified.timestamp_micros())
+                .context("read a modification time")?,
+            etag: meta.e_tag,
+        })
+    }
+
+    /// A reader of an object's bytes. For threads outside the runtime.
+    pub async fn reader(&self, path: &str, runtime: tokio::runtime::Handle) -> Result<ObjectReader> {
+        let got = self.inner.get(&self.object_path(path)).await.map_err(explain);
+        let got = got.with_context(|| format!("get {}", self.address(path)))?;
+        Ok(ObjectReader::new(got.into_stream(), runtime))
     }
 
     /// Deletes objects; those already gone count as deleted.

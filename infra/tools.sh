@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs what the tests and a local setup need, outside the checkout. Quick when it is already there.
+#
+#   infra/tools.sh            everything
+#   infra/tools.sh minio      the MinIO server, built with Go (a few minutes the first time); prints its path
+#   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
+#
+# They go to $TIER_TOOLS_DIR, by default ~/.cache/tier/tools. Names carry the version, so a new pin installs beside the
+# old one. An install is built in a temporary folder and renamed when complete: a killed one is never taken for finished.
+set -euo pipefail
+
+MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=${TIER_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/tools}
+building=
+
+say() { echo "tools: $*" >&2; }
+die() { say "$*"; exit 1; }
+trap 'if [[ -n $building ]]; then chmod -R u+w "$building"; rm -rf "$building"; fi' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+new_building_folder() {
+    mkdir -p "$tools"
+    building=$(mktemp -d "$tools/.building.XXXXXX")
+}
+
+install_minio() {
+    local name=minio-$MINIO_VERSION
+    if [[ ! -x $tools/$name ]]; then
+        command -v go >/dev/null || die "MinIO is built with Go, which is not on PATH: install it from https://go.dev/dl"
+        say "building MinIO $MINIO_VERSION, this takes a few minutes"
+        new_building_folder
+        GOBIN=$building CGO_ENABLED=0 nice go install -trimpath -ldflags='-s -w' \
+            "github.com/minio/minio@$MINIO_VERSION" >&2 || die "go install of MinIO failed, see above"
+        mv -f "$building/minio" "$tools/$name"
+        rmdir "$building"
+        building=
+    fi
+    echo "$tools/$name"
+}
+
+install_readers() {
+    command -v python3 >/dev/null || die "the reader checks need Python 3.10 or newer: install python3"
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        die "this python3 cannot make a venv: install its venv module (Debian: apt-get install python3-venv)"
+    local name
+    name=$(python3 - "$here/requirements.txt" <<'PY'
+import hashlib, sys
+pins = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12]
+print(f"readers-py{sys.version_info.major}.{sys.version_info.minor}-{pins}")
+PY
+    )
+    if [[ ! -x $tools/$name/bin/python ]]; then
+        say "installing DuckDB, Polars and pyarrow into a venv"
+        new_building_folder
+        python3 -m venv "$building/$name"
+        "$building/$name/bin/python" -m pip install --quiet --disable-pip-version-check \
+            --requirement "$here/requirements.txt" >&2 || die "pip install of the readers failed, see above"
+        # Fails when a second install has finished meanwhile; then that one is used.
+        mv "$building/$name" "$tools/" 2>/dev/null || [[ -x $tools/$name/bin/python ]] || die "rename $tools/$name: failed"
+        rm -rf "$building"
+        building=
+    fi
+    echo "$tools/$name/bin/python"
+}
+
+case ${1:-all} in
+    minio) install_minio ;;
+    readers) install_readers ;;
+    all)
+        install_minio
+        install_readers
+        ;;
+    *) die "unknown part '$1': use minio, readers, or no argument for both" ;;
+esac

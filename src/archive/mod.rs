@@ -1,0 +1,33 @@
+//! The main job: exports in, one commit per batch of them out.
+//!
+//! # Flow
+//! [`inputs`] finds the exports and leaves out those the ledger knows; [`read`] decodes them on all cores into the
+//! buffer; [`write`] takes the cells one by one, drops what is there already and writes the files; [`run`] commits.
+//!
+//! # Consistency
+//! `read = accepted + duplicate + dead letter`, for every export, is checked before the commit. When another commit
+//! changed what this one relied on, the batch is decided again on the newest version.
+//!
+//! # Crash
+//! Nothing is visible before the commit; files of a killed run are orphans for `tier vacuum`. Running again does the rest.
+
+mod after;
+mod dead_letters;
+mod inputs;
+mod plan;
+mod read;
+mod replay;
+mod report;
+mod reread;
+mod revert;
+mod run;
+mod source;
+mod write;
+
+pub use dead_letters::{DeadLetterLimit, Example, list_dead_letters, read_dead_letters};
+pub use inputs::{Compression, Export, Format};
+pub use plan::{ArchivePlan, PlannedExport, plan};
+pub use replay::{Replay, discard, replay};
+pub use report::{ArchiveReport, ExportReport, ExportStatus};
+pub use revert::{RevertReport, revert};
+pub use run::{AfterCommit, ArchiveRequest, MappingChoice, archive};

@@ -1,0 +1,111 @@
+//! What was typed. Derives the parser and touches nothing; `settings` finds out what it means.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::{archive, dead_letter, query, revert, status, vacuum};
+
+const EXAMPLES: &str = "\
+Examples:
+  tier archive sample-data --archive ./a
+  tier query --archive ./a \"SELECT event_type, count(*) FROM events GROUP BY event_type\"
+  tier status --archive ./a
+
+Every day:  archive, query, status
+Care:       dead-letter, revert, vacuum
+
+Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
+5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
+Any other code is a failure.";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "tier",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (catalog format 1)"),
+    about = "Archives events for years, cheaply, and answers SQL over them",
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The archive: a folder, file:///folder or s3://bucket/prefix
+    #[arg(long, global = true, value_name = "URL", env = "TIER_ARCHIVE")]
+    pub archive: Option<String>,
+
+    /// Settings file [default: a tier.toml here or above, else the user's]
+    #[arg(long, global = true, value_name = "FILE", env = "TIER_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Take this for the present time, for example 2026-08-24T03:00:00Z
+    #[arg(long, global = true, value_name = "TIME", env = "TIER_NOW")]
+    pub now: Option<String>,
+
+    /// Print one JSON document on stdout; errors are JSON on stderr
+    #[arg(long, global = true, env = "TIER_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+
+    /// Say more; twice for every request
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say only errors
+    #[arg(short, long, global = true, env = "TIER_QUIET", value_parser = FalseyValueParser::new())]
+    pub quiet: bool,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", env = "TIER_COLOR", default_value = "auto")]
+    pub color: Color,
+
+    /// Show no progress
+    #[arg(long, global = true, env = "TIER_NO_PROGRESS", value_parser = FalseyValueParser::new())]
+    pub no_progress: bool,
+
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", env = "TIER_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Answer yes to every question
+    #[arg(long, global = true, env = "TIER_YES", value_parser = FalseyValueParser::new())]
+    pub yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Archive exports: files, folders, globs, s3:// addresses or - for stdin
+    Archive(archive::ArchiveArgs),
+    /// Answer an SQL question over the archive's table `events`
+    Query(query::QueryArgs),
+    /// Show what the archive holds and how its last runs went
+    Status(status::StatusArgs),
+    /// Look at, replay or discard the records that could not be archived
+    DeadLetter(dead_letter::DeadLetterArgs),
+    /// Take back what one version added
+    Revert(revert::RevertArgs),
+    /// Delete what killed runs left behind
+    Vacuum(vacuum::VacuumArgs),
+}

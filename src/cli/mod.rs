@@ -1,0 +1,100 @@
+//! The only code that talks to people: parses, settles the settings, runs a verb, prints, and says how it went.
+
+mod archive;
+mod args;
+mod dead_letter;
+mod progress;
+pub mod query;
+mod revert;
+mod settings;
+mod status;
+mod ui;
+mod vacuum;
+
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::clock::Random;
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Stop;
+use crate::store::Store;
+
+use args::{Cli, Verb};
+pub use settings::Settings;
+pub use ui::Ui;
+
+/// A run of the program: what the operations need, what the user wants, and how to talk to them.
+pub struct App {
+    pub context: Context,
+    pub settings: Settings,
+    pub ui: Ui,
+}
+
+/// Parses, runs, prints; returns the exit code.
+pub fn main() -> u8 {
+    ui::install_panic_message();
+    let cli = Cli::parse();
+    let ui = Ui::new(&cli.global);
+    match run(cli, ui.clone()) {
+        Ok(code) => code,
+        // The reader of our output has seen enough.
+        Err(error) if ui::is_closed_pipe(&error) => 0,
+        Err(error) => {
+            ui.error(&error);
+            error.kind().exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, ui: Ui) -> Result<u8> {
+    let settings = Settings::load(&cli.global)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start the runtime").with_source(error))?;
+    let code = runtime.block_on(async {
+        let stop = stop_on_signals();
+        let context = Context {
+            store: Store::open(settings.archive()?).await?,
+            clock: settings.clock,
+            random: Arc::new(Random::System),
+            progress: ui.progress(),
+            stop,
+        };
+        let app = App { context, settings, ui };
+        match cli.verb {
+            Verb::Archive(args) => archive::run(&app, args).await,
+            Verb::Query(args) => query::run(&app, args).await,
+            Verb::Status(args) => status::run(&app, args).await,
+            Verb::DeadLetter(args) => dead_letter::run(&app, args).await,
+            Verb::Revert(args) => revert::run(&app, args).await,
+            Verb::Vacuum(args) => vacuum::run(&app, args).await,
+        }
+    });
+    // A thread that still reads from a slow store must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// The first signal asks for a stop at the next safe border; the second ends at once.
+fn stop_on_signals() -> Stop {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = Stop::default();
+    for (kind, signal_kind) in
+        [(Kind::Interrupted, SignalKind::interrupt()), (Kind::Terminated, SignalKind::terminate())]
+    {
+        let Ok(mut signals) = signal(signal_kind) else { continue };
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if stop.requested().is_some() {
+                    std::process::exit(i32::from(kind.exit_code()));
+                }
+                stop.request(kind);
+            }
+        });
+    }
+    stop
+}

@@ -1,0 +1,197 @@
+//! What was meant: arguments over environment over `tier.toml` over defaults, merged and validated once.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use etcetera::BaseStrategy;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::args::Global;
+use crate::clock::Clock;
+use crate::error::{Context, Error, Result};
+use crate::store::Location;
+
+const FILE_NAME: &str = "tier.toml";
+
+/// Everything that does not belong to one verb.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    archive: Option<Location>,
+    pub clock: Clock,
+    pub file: FileSettings,
+    pub yes: bool,
+}
+
+/// `tier.toml`. Every value is optional, so that a later layer can tell "not said" from any value.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSettings {
+    #[serde(default)]
+    pub archive: ArchiveSection,
+    #[serde(default)]
+    pub events: EventsSection,
+    #[serde(default)]
+    pub query: QuerySection,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveSection {
+    pub url: Option<String>,
+    pub memory: Option<String>,
+    pub settle: Option<String>,
+    pub max_dead_letters: Option<String>,
+    pub after_commit: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSection {
+    pub id: Option<String>,
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    pub tenant: Option<String>,
+    pub time: Option<String>,
+    pub time_unit: Option<String>,
+    pub null: Option<Vec<String>>,
+    pub accept_future: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuerySection {
+    pub memory: Option<String>,
+}
+
+impl Settings {
+    pub fn load(global: &Global) -> Result<Self> {
+        let file = match find_file(global.config.as_deref())? {
+            Some(path) => read_file(&path)?,
+            None => FileSettings::default(),
+        };
+        let archive = global.archive.as_deref().or(file.archive.url.as_deref()).map(Location::from_str).transpose()?;
+        let clock = match &global.now {
+            Some(text) => Clock::Fixed(parse_time(text)?),
+            None => Clock::System,
+        };
+        Ok(Settings { archive, clock, file, yes: global.yes })
+    }
+
+    /// The archive that was named, by whatever means.
+    pub fn archive(&self) -> Result<&Location> {
+        self.archive.as_ref().ok_or_else(|| {
+            Error::usage("no archive named")
+                .code("no-archive-named")
+                .hint("name it with --archive URL or TIER_ARCHIVE, or write `[archive] url = \"…\"` into a tier.toml")
+                .command("tier status --archive ./archive")
+        })
+    }
+}
+
+/// The file that was named, else the nearest one above, else the user's.
+fn find_file(named: Option<&Path>) -> Result<Option<PathBuf>> {
+    if let Some(path) = named {
+        return Ok(Some(path.to_owned()));
+    }
+    let here = std::env::current_dir().context("find the current folder")?;
+    let above = here.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file());
+    let user = || etcetera::base_strategy::Xdg::new().ok().map(|xdg| xdg.config_dir().join("tier").join(FILE_NAME));
+    Ok(above.or_else(|| user().filter(|path| path.is_file())))
+}
+
+fn read_file(path: &Path) -> Result<FileSettings> {
+    let phrase = || format!("read {}", path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::usage("the settings file cannot be read").with_source(error))
+        .with_context(phrase)?;
+    // The parser's own message shows the line with a caret and the names it expected.
+    toml::from_str(&text)
+        .map_err(|error| {
+            let place = error.to_string();
+            match near_name(error.message()) {
+                Some(near) => Error::usage(place.trim_end()).hint(format!("did you mean `{near}`?")),
+                None => Error::usage(place.trim_end()),
+            }
+        })
+        .with_context(phrase)
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`": the expected name that is close to `x`.
+fn near_name(message: &str) -> Option<&str> {
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (wrong, expected) = names.split_first()?;
+    nearest(wrong, expected.iter().copied())
+}
+
+/// The closest of `names`, when it is close enough to be worth saying.
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const CLOSE: f64 = 0.8;
+    let score = |name: &str| strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase());
+    names
+        .map(|name| (score(name), name))
+        .filter(|(s, _)| *s >= CLOSE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, n)| n)
+}
+
+/// A time as people type it: RFC 3339, or a date with or without a time of day, taken as UTC.
+pub fn parse_time(text: &str) -> Result<Timestamp> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let civil = text.parse::<jiff::civil::DateTime>();
+    civil.ok().and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|zoned| zoned.timestamp()).ok_or_else(
+        || Error::usage(format!("`{text}` is not a time")).hint("write 2026-08-24, or 2026-08-24T03:00:00Z"),
+    )
+}
+
+/// A duration as people type it: `5m`, `36h`, `7d`.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration> {
+    const HOURS_PER_DAY: i64 = 24;
+    let bad = || Error::usage(format!("`{text}` is not a duration")).hint("write 30s, 5m, 36h or 7d");
+    let span: jiff::Span = text.parse().map_err(|_| bad())?;
+    let days = i64::from(span.get_days()) + 7 * i64::from(span.get_weeks());
+    let rest = span.days(0).weeks(0);
+    let rest: jiff::SignedDuration = rest.try_into().map_err(|_| bad())?;
+    let whole = jiff::SignedDuration::from_hours(days * HOURS_PER_DAY) + rest;
+    whole.try_into().map_err(|_| bad())
+}
+
+/// A size as people type it: `512MB`, `512MiB`, `2GB`; a plain number is bytes. MB and MiB are both 2^20, as memory is.
+pub fn parse_bytes(text: &str) -> Result<u64> {
+    let bad = || Error::usage(format!("`{text}` is not a size")).hint("write for example 512MB or 2GB");
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    let number: f64 = number.parse().map_err(|_| bad())?;
+    Ok((number * factor as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_durations_and_times_are_read_as_people_write_them() {
+        assert_eq!(parse_bytes("512MB").unwrap(), 512 << 20);
+        assert_eq!(parse_bytes("1.5 GiB").unwrap(), 3 << 29);
+        assert!(parse_bytes("many").is_err());
+        assert_eq!(parse_duration("5m").unwrap().as_secs(), 300);
+        assert_eq!(parse_duration("7d").unwrap().as_secs(), 7 * 86_400);
+        assert_eq!(parse_time("2026-08-24").unwrap(), parse_time("2026-08-24T00:00:00Z").unwrap());
+        assert!(parse_time("yesterday").is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_near_one() {
+        let error = toml::from_str::<FileSettings>("[archive]\nurll = \"x\"\n").unwrap_err();
+        assert_eq!(near_name(error.message()), Some("url"));
+    }
+}

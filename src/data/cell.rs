@@ -1,0 +1,190 @@
+//! One cell's rows: settle the types, drop what is there already, sort, write.
+//!
+//! The first record of an identity stays; a later one with the same content is a duplicate, with other content a
+//! conflict. What the archive already holds came first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, DynComparator, Float64Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::array::{TimestampMicrosecondArray, UInt32Array, make_comparator, new_null_array};
+use arrow::compute::{SortOptions, concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType, UInt64Type};
+
+use super::buffer::Parts;
+use super::encode::{CellWriter, Target};
+use super::existing::{Existing, Found};
+use super::merge;
+use super::rows::ORDER;
+use super::time;
+use super::values::{bool_of, int_of};
+use crate::catalog::NewFile;
+use crate::error::{Context, Result};
+use crate::model::{ColumnType, DataFile, Partition, Schema};
+
+/// What became of a cell's rows. Orders tell export and line: [`super::rows::export_and_line`].
+#[derive(Debug, Default)]
+pub struct CellReport {
+    pub files: Vec<NewFile>,
+    /// Rows that were there already, in this run or in the archive.
+    pub duplicates: Vec<u64>,
+    pub conflicts: Vec<u64>,
+    /// Some rows were dropped because of files the archive already had.
+    pub leaned_on_archive: bool,
+}
+
+/// How to write a cell.
+pub struct CellPlan<'a> {
+    pub cell: &'a Partition,
+    pub number: u32,
+    /// With all columns of the run.
+    pub schema: &'a Schema,
+    /// Files the archive already has in this cell.
+    pub existing: Vec<DataFile>,
+    /// Rows held in memory at once, in bytes; a cell beyond it is merged from disk.
+    pub memory_bytes: usize,
+}
+
+/// Writes a cell's new events and says what became of every row.
+pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Result<CellReport> {
+    let typed = Typed::new(plan.schema);
+    let mut report = CellReport::default();
+    let mut writer = CellWriter::new(plan.cell, typed.file_schema.clone(), target);
+    let (bytes, _) = parts.size_of_cell(plan.number);
+    if bytes <= plan.memory_bytes {
+        let mut chunks = Vec::new();
+        parts.read_cell(plan.number, |chunk| {
+            chunks.push(typed.settle(&chunk)?);
+            Ok(())
+        })?;
+        let rows = concat_batches(&typed.schema, &chunks).context("join a cell's rows")?;
+        drop(chunks);
+        writer.write(&new_rows(plan, &rows, target, &mut report)?)?;
+    } else {
+        merge::write_large_cell(plan, parts, &typed, target, &mut writer, &mut report)?;
+    }
+    report.files = writer.finish()?;
+    Ok(report)
+}
+
+/// Of these rows those that are new, sorted by time and id; the others are added to the report.
+pub fn new_rows(
+    plan: &CellPlan<'_>,
+    rows: &RecordBatch,
+    target: &Target<'_>,
+    report: &mut CellReport,
+) -> Result<RecordBatch> {
+    let orders = rows.column(0).as_primitive::<UInt64Type>();
+    let mut firsts = first_of_each_id(rows, report)?;
+    let existing = Existing { files: &plan.existing, schema: plan.schema, target };
+    for (row, found) in existing.find(rows, &firsts)? {
+        report.leaned_on_archive = true;
+        match found {
+            Found::Same => report.duplicates.push(orders.value(row as usize)),
+            Found::Different => report.conflicts.push(orders.value(row as usize)),
+        }
+        firsts.remove(rows.column(1).as_string::<i32>().value(row as usize));
+    }
+    let ids = rows.column(1).as_string::<i32>();
+    let times = rows.column(2).as_primitive::<TimestampMicrosecondType>();
+    let mut sorted: Vec<u32> = firsts.into_values().collect();
+    sorted.sort_unstable_by(|&a, &b| {
+        let key = |row: u32| (times.value(row as usize), ids.value(row as usize));
+        key(a).cmp(&key(b))
+    });
+    take_record_batch(rows, &UInt32Array::from(sorted)).context("sort a cell's rows")
+}
+
+/// The row that stays, for each id: the one of the lowest order.
+fn first_of_each_id<'a>(rows: &'a RecordBatch, report: &mut CellReport) -> Result<HashMap<&'a str, u32>> {
+    let orders = rows.column(0).as_primitive::<UInt64Type>();
+    let ids = rows.column(1).as_string::<i32>();
+    let mut firsts: HashMap<&str, u32> = HashMap::with_capacity(rows.num_rows());
+    let mut later = Vec::new();
+    for row in 0..rows.num_rows() as u32 {
+        firsts
+            .entry(ids.value(row as usize))
+            .and_modify(|first| {
+                let is_earlier = orders.value(row as usize) < orders.value(*first as usize);
+                later.push(if is_earlier { std::mem::replace(first, row) } else { row });
+            })
+            .or_insert(row);
+    }
+    if later.is_empty() {
+        return Ok(firsts);
+    }
+    let same = Same::new(rows, rows)?;
+    for row in later {
+        let first = firsts[ids.value(row as usize)];
+        let list = if same.rows(row as usize, first as usize) { &mut report.duplicates } else { &mut report.conflicts };
+        list.push(orders.value(row as usize));
+    }
+    Ok(firsts)
+}
+
+/// Compares the content of rows: every column but the hidden one.
+pub struct Same(Vec<DynComparator>);
+
+impl Same {
+    /// Both batches must have the columns of a cell in the same order, beginning with [`ORDER`].
+    pub fn new(left: &RecordBatch, right: &RecordBatch) -> Result<Self> {
+        let comparators = (1..left.num_columns())
+            .map(|column| make_comparator(left.column(column), right.column(column), SortOptions::default()))
+            .collect::<Result<_, _>>();
+        Ok(Same(comparators.context("compare events")?))
+    }
+
+    pub fn rows(&self, left: usize, right: usize) -> bool {
+        self.0.iter().all(|compare| compare(left, right).is_eq())
+    }
+}
+
+/// The columns of a run with their final types.
+pub struct Typed {
+    columns: Vec<(String, ColumnType)>,
+    /// With [`ORDER`] in front.
+    pub schema: SchemaRef,
+    /// Without it, with field ids: what a file holds.
+    pub file_schema: SchemaRef,
+}
+
+impl Typed {
+    pub fn new(schema: &Schema) -> Self {
+        let columns = schema.columns().iter().map(|c| (c.name.clone(), c.column_type)).collect();
+        let file_schema = schema.arrow();
+        let mut fields = vec![Arc::new(Field::new(ORDER, DataType::UInt64, false))];
+        fields.extend(file_schema.fields().iter().cloned());
+        Typed { columns, schema: Arc::new(ArrowSchema::new(fields)), file_schema }
+    }
+
+    /// Gives a decoded chunk all columns in their final types.
+    pub fn settle(&self, chunk: &RecordBatch) -> Result<RecordBatch> {
+        let mut arrays = vec![chunk.column(0).clone()];
+        for (name, column_type) in &self.columns {
+            arrays.push(match chunk.column_by_name(name) {
+                None => new_null_array(&column_type.arrow(), chunk.num_rows()),
+                Some(array) if array.data_type() == &column_type.arrow() => array.clone(),
+                Some(text) => from_text(text.as_string::<i32>(), *column_type),
+            });
+        }
+        RecordBatch::try_new(self.schema.clone(), arrays).context("settle the types of a cell")
+    }
+}
+
+/// The values of a new column; each fits, because the type was chosen from them.
+fn from_text(text: &StringArray, column_type: ColumnType) -> ArrayRef {
+    match column_type {
+        ColumnType::Boolean => Arc::new(text.iter().map(|value| value.and_then(bool_of)).collect::<BooleanArray>()),
+        ColumnType::BigInt => Arc::new(text.iter().map(|value| value.and_then(int_of)).collect::<Int64Array>()),
+        ColumnType::Double => {
+            Arc::new(text.iter().map(|value| value.and_then(|text| text.parse().ok())).collect::<Float64Array>())
+        }
+        ColumnType::Varchar => Arc::new(text.clone()),
+        ColumnType::Timestamp => {
+            let micros = |value: Option<&str>| value.and_then(|text| time::parse(text, None).ok());
+            Arc::new(text.iter().map(micros).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The columns of one run: those the archive knows, and what the values of new ones have been so far.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::values::{Kinds, kinds, type_of};
+use crate::error::Result;
+use crate::model::{ColumnType, Schema};
+
+/// The most columns an archive may have: a run-away producer that puts ids into names must not make a million.
+pub const MAX_COLUMNS: usize = 2_000;
+
+/// A column is named in the report when it became text though at most one value in this many is none.
+const FEW: u64 = 10;
+
+/// Shared by all threads of a run.
+pub struct Columns {
+    /// By name in lower case.
+    known: HashMap<String, (String, ColumnType)>,
+    new: Mutex<HashMap<String, NewColumn>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct NewColumn {
+    /// As it was first written.
+    name: String,
+    seen: Seen,
+}
+
+/// What the values of a new column have been.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub kinds: Kinds,
+    /// Values that are not text, and untyped ones that are.
+    pub typed: u64,
+    pub texts: u64,
+    /// The first untyped text: export number, line, value.
+    pub first_text: Option<(u64, u64, String)>,
+}
+
+/// A column that became text through few values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpoiledColumn {
+    pub column: String,
+    pub texts: u64,
+    pub values: u64,
+    #[serde(skip)]
+    pub export: u64,
+    /// Filled in by the run, which knows its exports.
+    pub file: String,
+    pub line: u64,
+    pub value: String,
+}
+
+impl Seen {
+    pub fn merge(&mut self, other: Seen) {
+        self.kinds |= other.kinds;
+        self.typed += other.typed;
+        self.texts += other.texts;
+        self.first_text = match (self.first_text.take(), other.first_text) {
+            (Some(a), Some(b)) => Some(if (b.0, b.1) < (a.0, a.1) { b } else { a }),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+impl Columns {
+    pub fn new(schema: &Schema) -> Self {
+        let known = schema.columns().iter().map(|c| (c.name.to_lowercase(), (c.name.clone(), c.column_type)));
+        Columns { known: known.collect(), new: Mutex::default() }
+    }
+
+    /// The name under which a column is stored, and its type when the archive knows it. `None`: one too many.
+    pub fn resolve(&self, name: &str) -> Option<(String, Option<ColumnType>)> {
+        let lower = name.to_lowercase();
+        if let Some((name, column_type)) = self.known.get(&lower) {
+            return Some((name.clone(), Some(*column_type)));
+        }
+        let mut new = self.lock();
+        if !new.contains_key(&lower) && self.known.len() + new.len() >= MAX_COLUMNS {
+            return None;
+        }
+        let column = new.entry(lower).or_insert_with(|| NewColumn { name: name.to_owned(), seen: Seen::default() });
+        Some((column.name.clone(), None))
+    }
+
+    /// Adds what one block saw of a new column.
+    pub fn saw(&self, name: &str, seen: Seen) {
+        if let Some(column) = self.lock().get_mut(&name.to_lowercase()) {
+            column.seen.merge(seen);
+        }
+    }
+
+    /// The schema with the new columns that had a value, in name order so that it does not depend on threads.
+    pub fn settle(&self, schema: &Schema) -> Result<Schema> {
+        let mut schema = schema.clone();
+        let mut new: Vec<_> = self.lock().values().cloned().collect();
+        new.sort_by(|a, b| a.name.cmp(&b.name));
+        for column in new {
+            if let Some(column_type) = type_of(column.seen.kinds) {
+                schema.add(&column.name, column_type)?;
+            }
+        }
+        Ok(schema)
+    }
+
+    pub fn spoiled(&self) -> Vec<SpoiledColumn> {
+        let spoiled = |column: &NewColumn| {
+            let seen = &column.seen;
+            let few = seen.texts > 0 && seen.texts * FEW <= seen.typed && seen.kinds & kinds::TEXT != 0;
+            let (export, line, value) = seen.first_text.clone().filter(|_| few)?;
+            let values = seen.typed + seen.texts;
+            Some(SpoiledColumn {
+                column: column.name.clone(),
+                texts: seen.texts,
+                values,
+                export,
+                file: String::new(),
+                line,
+                value,
+            })
+        };
+        let mut all: Vec<_> = self.lock().values().filter_map(spoiled).collect();
+        all.sort_by(|a, b| a.column.cmp(&b.column));
+        all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, NewColumn>> {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,127 @@
+//! CSV with a header line (RFC 4180), any one-byte delimiter.
+
+use std::borrow::Cow;
+
+use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
+
+use super::blocks::Block;
+use super::rows::{Fields, Refused, Rejection, RowBuilder};
+use super::values::Scalar;
+use crate::error::{Context, Error, Result};
+use crate::model::Reason;
+
+/// The columns of a CSV export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub names: Vec<String>,
+    pub delimiter: u8,
+    /// As one CSV line, comma-delimited.
+    pub line: String,
+}
+
+impl Header {
+    /// Takes the header off an export's first block.
+    pub fn take(block: &mut Block, delimiter: u8) -> Result<Self> {
+        let mut reader =
+            ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(&block.bytes[..]);
+        let mut record = ByteRecord::new();
+        reader.read_byte_record(&mut record).context("read the header line")?;
+        let names = record
+            .iter()
+            .map(|name| std::str::from_utf8(name).map(|name| name.trim().to_owned()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::failed("the header line is not UTF-8").with_source(error))?;
+        for (index, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                return Err(Error::failed(format!("column {} has no name in the header line", index + 1))
+                    .hint("the first line of a CSV export must name its columns"));
+            }
+            if names[..index].iter().any(|earlier| earlier.to_lowercase() == name.to_lowercase()) {
+                return Err(Error::failed(format!("column `{name}` is in the header line twice")));
+            }
+        }
+        let end = reader.position().byte() as usize;
+        let taken = block.bytes.drain(..end.min(block.bytes.len()));
+        block.first_line += memchr::memchr_iter(b'\n', taken.as_slice()).count() as u64;
+        drop(taken);
+        Ok(Header { line: to_line(&ByteRecord::from(names.clone())), names, delimiter })
+    }
+
+    /// The header of a dead letter.
+    pub fn parse(line: &str) -> Result<Self> {
+        let mut block = Block { bytes: line.as_bytes().to_vec(), first_line: 1, too_long: false };
+        Self::take(&mut block, b',')
+    }
+}
+
+/// Decodes a block of records; `refused` receives each that is no event, with its line and its text.
+pub fn decode(
+    block: &Block,
+    header: &Header,
+    null_tokens: &[String],
+    builder: &mut RowBuilder<'_>,
+    mut refused: impl FnMut(u64, Vec<u8>, Refused),
+) -> u64 {
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(header.delimiter)
+        .from_reader(&block.bytes[..]);
+    let (mut record, mut records) = (ByteRecord::new(), 0);
+    // Reading from memory and flexible about lengths, the reader has nothing left to fail on.
+    while matches!(reader.read_byte_record(&mut record), Ok(true)) {
+        let line = block.first_line + record.position().map_or(1, |position| position.line()) - 1;
+        let mut fields = Fields::default();
+        records += 1;
+        let outcome = read_record(&record, header, null_tokens, builder, &mut fields).map_err(Refused::from);
+        let outcome = outcome.and_then(|()| builder.finish(&mut fields, line));
+        if let Err(why) = outcome {
+            builder.abandon(&mut fields);
+            refused(line, to_line(&record).into_bytes(), why);
+        }
+    }
+    records
+}
+
+/// The records of a block as comma-delimited lines, with their line numbers.
+pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u64, String)> + use<'a> {
+    let reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(header.delimiter)
+        .from_reader(&block.bytes[..]);
+    let first_line = block.first_line;
+    reader.into_byte_records().map_while(Result::ok).map(move |record| {
+        let line = record.position().map_or(1, |position| position.line());
+        (first_line + line - 1, to_line(&record))
+    })
+}
+
+fn read_record<'a>(
+    record: &'a ByteRecord,
+    header: &Header,
+    null_tokens: &[String],
+    builder: &mut RowBuilder<'_>,
+    fields: &mut Fields<'a>,
+) -> Result<(), Rejection> {
+    if record.len() != header.names.len() {
+        let detail = format!("{} fields where the header has {}", record.len(), header.names.len());
+        return Err(Rejection::new(Reason::Syntax, detail));
+    }
+    for (name, value) in header.names.iter().zip(record) {
+        let text = std::str::from_utf8(value)
+            .map_err(|_| Rejection::new(Reason::Encoding, format!("column `{name}` is not UTF-8")))?;
+        if !text.is_empty() && !null_tokens.iter().any(|token| token == text) {
+            builder.field(fields, name, Scalar::Untyped(Cow::Borrowed(text)))?;
+        }
+    }
+    Ok(())
+}
+
+/// A record as one comma-delimited line without its end.
+fn to_line(record: &ByteRecord) -> String {
+    let mut writer = WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    let written = writer.write_byte_record(record).ok().and_then(|()| writer.into_inner().ok());
+    let bytes = written.unwrap_or_default();
+    String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned()
+}

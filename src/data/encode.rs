@@ -1,0 +1,217 @@
+//! Sorted rows of one cell to Parquet files, read back before they count.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, SortingColumn};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+
+use super::buffer::CHUNK_ROWS;
+use crate::catalog::{FileAudit, NewFile};
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, KeyRange, Partition, StorageClass};
+use crate::store::{Layout, ObjectWriter, Store};
+
+/// A file of a cell grows to about this size; DESIGN allows 1 GiB, so that no S3 copy limit ever matters.
+const MAX_FILE_BYTES: usize = 512 << 20;
+
+/// A row group is closed when its encoded pages take this much memory.
+const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// Ids wrongly thought present, of those looked for in a row group.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// Where the files of a run go.
+pub struct Target<'a> {
+    pub store: &'a Store,
+    pub layout: &'a Layout,
+    pub runtime: tokio::runtime::Handle,
+    /// Numbers the run's files.
+    pub next_file: &'a AtomicUsize,
+    /// The version whose schema, with this run's new columns, the files have.
+    pub schema_id: u32,
+}
+
+/// Writes the files of one cell.
+pub struct CellWriter<'a> {
+    cell: &'a Partition,
+    schema: SchemaRef,
+    target: &'a Target<'a>,
+    open: Option<OpenFile>,
+    files: Vec<NewFile>,
+}
+
+struct OpenFile {
+    writer: ArrowWriter<Hashing<ObjectWriter>>,
+    path: String,
+    rows: u64,
+    ts: KeyRange<i64>,
+    ids: KeyRange<String>,
+}
+
+impl<'a> CellWriter<'a> {
+    /// `schema` is that of a file: no hidden column, field ids in the metadata.
+    pub fn new(cell: &'a Partition, schema: SchemaRef, target: &'a Target<'a>) -> Self {
+        CellWriter { cell, schema, target, open: None, files: Vec::new() }
+    }
+
+    /// Writes rows that follow the earlier ones in (ts, event_id) order; their first column is the hidden one.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        for start in (0..rows.num_rows()).step_by(CHUNK_ROWS) {
+            let chunk = rows.slice(start, CHUNK_ROWS.min(rows.num_rows() - start));
+            let chunk =
+                RecordBatch::try_new(self.schema.clone(), chunk.columns()[1..].to_vec()).context("encode events")?;
+            self.write_chunk(&chunk).with_context(|| format!("write the cell {}", self.cell))?;
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, chunk: &RecordBatch) -> Result<()> {
+        let ids = chunk.column(0).as_string::<i32>();
+        let times = chunk.column(1).as_primitive::<TimestampMicrosecondType>().values();
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
+        let bounds = |row: usize| ids.value(row);
+        let (min_id, max_id) =
+            (0..ids.len()).map(bounds).fold((bounds(0), bounds(0)), |(low, high), id| (low.min(id), high.max(id)));
+        let chunk_ids = KeyRange { min: min_id.to_owned(), max: max_id.to_owned() };
+        let chunk_ts = KeyRange { min: first, max: last };
+        let file = match &mut self.open {
+            Some(file) => {
+                file.ts.extend(&chunk_ts);
+                file.ids.extend(&chunk_ids);
+                file
+            }
+            none => none.insert(open_file(self.cell, &self.schema, self.target, chunk_ts, chunk_ids)?),
+        };
+        file.rows += chunk.num_rows() as u64;
+        file.writer.write(chunk).context("encode events")?;
+        if file.writer.in_progress_size() >= MAX_ROW_GROUP_BYTES {
+            file.writer.flush().context("encode events")?;
+        }
+        if file.writer.bytes_written() >= MAX_FILE_BYTES {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// Completes the last file; all of them are visible on the store and read back.
+    pub fn finish(mut self) -> Result<Vec<NewFile>> {
+        self.close()?;
+        Ok(self.files)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some(file) = self.open.take() else { return Ok(()) };
+        let (object, sha256) = file.writer.into_inner().context("encode events")?.finish();
+        let size_bytes = object.finish()?;
+        let footer_bytes = read_back(self.target, &file.path, size_bytes, file.rows)
+            .with_context(|| format!("read back {}", self.target.store.address(&file.path)))?;
+        self.files.push(NewFile {
+            file: DataFile {
+                path: file.path,
+                tenants: KeyRange::one(self.cell.tenant_id.as_str().to_owned()),
+                event_types: KeyRange::one(self.cell.event_type.as_str().to_owned()),
+                dates: KeyRange::one(self.cell.date),
+                ts: file.ts,
+                rows: file.rows,
+                size_bytes,
+                footer_bytes,
+                schema_id: self.target.schema_id,
+                storage_class: StorageClass::Standard,
+            },
+            audit: FileAudit { sha256, min_event_id: file.ids.min, max_event_id: file.ids.max },
+        });
+        Ok(())
+    }
+}
+
+fn open_file(
+    cell: &Partition,
+    schema: &SchemaRef,
+    target: &Target<'_>,
+    ts: KeyRange<i64>,
+    ids: KeyRange<String>,
+) -> Result<OpenFile> {
+    let number = target.next_file.fetch_add(1, Ordering::Relaxed);
+    let path = target.layout.data_file(cell, number);
+    let sink = Hashing { inner: target.store.writer(&path, target.runtime.clone()), hasher: Sha256::new() };
+    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(cell))).context("encode events")?;
+    Ok(OpenFile { writer, path, rows: 0, ts, ids })
+}
+
+fn properties(cell: &Partition) -> WriterProperties {
+    let event_id = || ColumnPath::from("event_id");
+    let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
+    // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved.
+    let keys = serde_json::json!({
+        "date": cell.date.to_string(), "event_type": cell.event_type.as_str(), "tenant_id": cell.tenant_id.as_str(),
+    });
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level")))
+        .set_column_dictionary_enabled(event_id(), false)
+        .set_column_bloom_filter_enabled(event_id(), true)
+        .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
+        .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
+        .set_key_value_metadata(Some(vec![KeyValue::new("tier.cell".to_owned(), keys.to_string())]))
+        .build()
+}
+
+/// Reads the footer from the store and checks it against what was written; returns its length with the page index.
+fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Result<u32> {
+    const TAIL_BYTES: usize = 8;
+    const FIRST_GUESS: u64 = 64 << 10;
+    let suffix = |length| target.runtime.block_on(target.store.get_suffix(path, size_bytes, length));
+    let corrupt = || Error::failed("the footer is not what was written").code("read-back");
+    let mut end = suffix(FIRST_GUESS)?;
+    let tail = end.len().checked_sub(TAIL_BYTES).map(|at| end.slice(at..)).ok_or_else(corrupt)?;
+    if &tail[4..] != b"PAR1" {
+        return Err(corrupt());
+    }
+    let metadata_bytes = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    if metadata_bytes + TAIL_BYTES > end.len() {
+        end = suffix((metadata_bytes + TAIL_BYTES) as u64)?;
+    }
+    let start = end.len().checked_sub(metadata_bytes + TAIL_BYTES).ok_or_else(corrupt)?;
+    let metadata =
+        ParquetMetaDataReader::decode_metadata(&end[start..end.len() - TAIL_BYTES]).context("decode the footer")?;
+    if metadata.file_metadata().num_rows() as u64 != rows {
+        return Err(corrupt()
+            .hint(format!("{rows} rows were written, the footer counts {}", metadata.file_metadata().num_rows())));
+    }
+    let footer_start = page_index_start(&metadata).unwrap_or(size_bytes - (metadata_bytes + TAIL_BYTES) as u64);
+    Ok((size_bytes - footer_start) as u32)
+}
+
+fn page_index_start(metadata: &ParquetMetaData) -> Option<u64> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    columns.flat_map(|c| [c.column_index_offset(), c.offset_index_offset()]).flatten().min().map(|offset| offset as u64)
+}
+
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W> Hashing<W> {
+    fn finish(self) -> (W, String) {
+        (self.inner, self.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

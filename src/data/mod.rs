@@ -1,0 +1,26 @@
+//! Bytes to events and events to Parquet: decode, validate, spill, sort, deduplicate, encode, read back.
+//!
+//! # Flow
+//! [`blocks`] cuts an export into blocks of whole records; a decoder ([`ndjson`], [`csv`], [`parquet_rows`]) turns a
+//! block's records into fields; [`rows`] maps and validates them and builds columns; [`buffer`] collects rows of all
+//! cells and spills them, sorted by cell, when memory is full; [`cell`] takes one cell's rows, drops duplicates, sorts,
+//! and hands them to [`encode`].
+//!
+//! # Types
+//! A column the archive knows is decoded into its type at once, and a value that does not fit rejects its record. A
+//! *new* column is carried as text, and what its values could be is noted; its type is settled when the whole run has
+//! been read, so a surprise in the last line costs no second pass and no precision.
+
+pub mod blocks;
+pub mod buffer;
+pub mod cell;
+pub mod columns;
+pub mod csv;
+pub mod encode;
+pub mod existing;
+pub mod merge;
+pub mod ndjson;
+pub mod parquet_rows;
+pub mod rows;
+pub mod time;
+pub mod values;

@@ -1,0 +1,74 @@
+//! The pruning ladder: how many files each level left over.
+
+use std::fmt;
+
+use crate::scan::{PlannedFiles, ScanReport};
+
+/// What pruning did for one query, and what remains to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ladder {
+    pub pruned: ScanReport,
+    pub planned: PlannedFiles,
+}
+
+impl fmt::Display for Ladder {
+    /// `files 36,500 → root 3,100 → leaf 12 → scanned 12 (1.2 MiB)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ScanReport { files_total, files_after_root, files_after_leaf } = self.pruned;
+        write!(
+            f,
+            "files {} → root {} → leaf {} → scanned {} ({})",
+            count(files_total),
+            count(files_after_root),
+            count(files_after_leaf),
+            count(self.planned.files),
+            size(self.planned.bytes)
+        )
+    }
+}
+
+/// With a comma between thousands.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// In powers of 1024.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut amount, mut unit) = (bytes as f64, "B");
+    for larger in UNITS {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{amount:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ladder_reads_from_all_files_to_those_scanned() {
+        let ladder = Ladder {
+            pruned: ScanReport { files_total: 1_036_500, files_after_root: 3100, files_after_leaf: 12 },
+            planned: PlannedFiles { files: 12, bytes: 1_258_291, ..PlannedFiles::default() },
+        };
+        assert_eq!(ladder.to_string(), "files 1,036,500 → root 3,100 → leaf 12 → scanned 12 (1.2 MiB)");
+    }
+
+    #[test]
+    fn small_numbers_stay_plain() {
+        assert_eq!((count(0), count(999), count(1000)), ("0".into(), "999".into(), "1,000".into()));
+        assert_eq!((size(0), size(1023), size(1024)), ("0 B".into(), "1023 B".into(), "1.0 KiB".into()));
+    }
+}

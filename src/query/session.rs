@@ -1,0 +1,63 @@
+//! A DataFusion session that knows the table `events`, JSON functions, and a limit of memory.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::QuerySettings;
+use crate::context::Context as Ctx;
+use crate::error::{Context, Result};
+use crate::model::micros_of_timestamp;
+use crate::scan::EventsTable;
+
+/// Where `events` is registered; SHOW and error messages spell it out.
+pub const CATALOG: &str = "tier";
+pub const SCHEMA: &str = "archive";
+
+/// Files read side by side from a store that answers slowly and many at once, whatever the number of cores.
+const REMOTE_READS_IN_FLIGHT: usize = 16;
+
+/// Named in the message when memory runs out.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+
+/// What a sort sets aside for merging, unless the memory is too small for it; DataFusion's default.
+const SORT_RESERVE_BYTES: usize = 10 << 20;
+
+/// A session over one version of the archive.
+pub fn open(ctx: &Ctx, table: Arc<EventsTable>, settings: &QuerySettings) -> Result<SessionContext> {
+    let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory), CONSUMERS_NAMED);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().context("start the query")?;
+    let mut session = SessionContext::new_with_config_rt(config(ctx, memory), runtime);
+    datafusion_functions_json::register_all(&mut session).context("register the JSON functions")?;
+    session.register_table(EventsTable::NAME, table).context("register the table")?;
+    Ok(session)
+}
+
+fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
+    let mut config =
+        SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, SCHEMA);
+    let options = config.options_mut();
+    if ctx.store.local_root().is_none() {
+        options.execution.target_partitions = REMOTE_READS_IN_FLIGHT;
+    }
+    let partitions = options.execution.target_partitions.max(1);
+    options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES.min(memory_bytes / (4 * partitions));
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+/// The session's state for one statement, at the context's time.
+pub fn state(ctx: &Ctx, session: &SessionContext) -> SessionState {
+    let mut state = session.state();
+    let now = arrow::temporal_conversions::timestamp_us_to_datetime(micros_of_timestamp(ctx.now()));
+    state.execution_props_mut().query_execution_start_time = now.map(|now| now.and_utc());
+    state
+}

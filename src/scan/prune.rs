@@ -1,0 +1,186 @@
+//! Which leaves and files may match, and which files do: DataFusion's evaluators over the ranges of the catalog.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::compute::kernels::cmp;
+use arrow::compute::{and, or};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
+use jiff::civil::Date;
+
+use crate::catalog::LeafRef;
+use crate::model::{DataFile, KeyRange, days_of_date};
+
+/// The key columns, in the order they have in SQL.
+pub const KEY_COLUMNS: [&str; 3] = ["date", "tenant_id", "event_type"];
+
+/// What the catalog knows of a leaf or of a file.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    tenants: &'a KeyRange<String>,
+    event_types: &'a KeyRange<String>,
+    dates: &'a KeyRange<Date>,
+    ts: &'a KeyRange<i64>,
+    rows: u64,
+}
+
+impl<'a> From<&'a LeafRef> for Known<'a> {
+    fn from(leaf: &'a LeafRef) -> Self {
+        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
+        Known { tenants, event_types, dates, ts, rows: *rows }
+    }
+}
+
+impl<'a> From<&'a DataFile> for Known<'a> {
+    fn from(file: &'a DataFile) -> Self {
+        let DataFile { tenants, event_types, dates, ts, rows, .. } = file;
+        Known { tenants, event_types, dates, ts, rows: *rows }
+    }
+}
+
+/// A predicate that may be tested against ranges.
+pub struct Pruner(Option<PruningPredicate>);
+
+impl Pruner {
+    /// Over the SQL schema; without a predicate, or with one that ranges say nothing about, everything may match.
+    pub fn new(predicate: Option<Arc<dyn PhysicalExpr>>, schema: SchemaRef) -> Self {
+        let pruning = predicate.and_then(|predicate| {
+            let built = PruningPredicateBuilder::new().with_file_schema(schema).try_build(predicate);
+            built.inspect_err(|error| tracing::debug!("nothing is pruned: {error}")).ok()
+        });
+        let pruning = pruning.filter(|pruning| !pruning.always_true());
+        Pruner(pruning)
+    }
+
+    /// Those of `items` that may hold matching rows.
+    pub fn may_match<T>(&self, items: Vec<T>) -> Result<Vec<T>>
+    where
+        for<'a> Known<'a>: From<&'a T>,
+    {
+        let Some(pruning) = self.0.as_ref().filter(|_| !items.is_empty()) else { return Ok(items) };
+        let known: Vec<Known> = items.iter().map(Known::from).collect();
+        let keep = pruning.prune(&Ranges::new(&known))?;
+        Ok(picked(items, keep))
+    }
+}
+
+/// The cells' files whose keys satisfy `predicate`, which reads key columns only and is over `schema`.
+pub fn matching(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Vec<DataFile>> {
+    if files.is_empty() {
+        return Ok(files);
+    }
+    let keys: [ArrayRef; 3] = [
+        Arc::new(Date32Array::from_iter_values(files.iter().map(|file| days_of_date(file.dates.min)))),
+        Arc::new(StringViewArray::from_iter_values(files.iter().map(|file| &file.tenants.min))),
+        Arc::new(StringViewArray::from_iter_values(files.iter().map(|file| &file.event_types.min))),
+    ];
+    let key_schema = Arc::new(schema.project(&[0, 1, 2])?);
+    let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
+    let batch = RecordBatch::try_new_with_options(key_schema, keys.into(), &options)?;
+    let matches = predicate.evaluate(&batch)?.into_array(files.len())?;
+    let matches = datafusion::common::cast::as_boolean_array(&matches)?;
+    let keep = (0..files.len()).map(|row| matches.is_valid(row) && matches.value(row));
+    Ok(picked(files, keep.collect()))
+}
+
+fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
+    items.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect()
+}
+
+/// Minimum and maximum of one column, per leaf or file.
+struct Range {
+    column: &'static str,
+    min: ArrayRef,
+    max: ArrayRef,
+}
+
+struct Ranges {
+    ranges: [Range; 4],
+    rows: ArrayRef,
+    zeros: ArrayRef,
+}
+
+impl Ranges {
+    fn new(known: &[Known]) -> Self {
+        let date = |get: fn(&Known) -> Date| -> ArrayRef {
+            Arc::new(Date32Array::from_iter_values(known.iter().map(|k| days_of_date(get(k)))))
+        };
+        let ts = |get: fn(&Known) -> i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
+        };
+        fn text<'a>(known: &[Known<'a>], get: fn(&Known<'a>) -> &'a String) -> ArrayRef {
+            Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
+        }
+        Ranges {
+            ranges: [
+                Range { column: "date", min: date(|k| k.dates.min), max: date(|k| k.dates.max) },
+                Range {
+                    column: "tenant_id",
+                    min: text(known, |k| &k.tenants.min),
+                    max: text(known, |k| &k.tenants.max),
+                },
+                Range {
+                    column: "event_type",
+                    min: text(known, |k| &k.event_types.min),
+                    max: text(known, |k| &k.event_types.max),
+                },
+                Range { column: "ts", min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) },
+            ],
+            rows: Arc::new(UInt64Array::from_iter_values(known.iter().map(|k| k.rows))),
+            zeros: Arc::new(UInt64Array::from_value(0, known.len())),
+        }
+    }
+
+    fn range(&self, column: &Column) -> Option<&Range> {
+        self.ranges.iter().find(|range| range.column == column.name)
+    }
+}
+
+impl PruningStatistics for Ranges {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.range(column).map(|range| range.min.clone())
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.range(column).map(|range| range.max.clone())
+    }
+
+    fn num_containers(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Keys and times are never null.
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        self.range(column).map(|_| self.zeros.clone())
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(self.rows.clone())
+    }
+
+    /// `false` where no value lies within the range, `true` where the range is one value and it is there.
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let range = self.range(column)?;
+        let mut within = BooleanArray::from(vec![false; self.num_containers()]);
+        for value in values {
+            let value = value.cast_to(range.min.data_type()).ok()?.to_scalar().ok()?;
+            let inside = and(&cmp::lt_eq(&range.min, &value).ok()?, &cmp::lt_eq(&value, &range.max).ok()?).ok()?;
+            within = or(&within, &inside).ok()?;
+        }
+        let one = cmp::eq(&range.min, &range.max).ok()?;
+        let decided = within.iter().zip(one.iter()).map(|(within, one)| match (within?, one?) {
+            (false, _) => Some(false),
+            (true, true) => Some(true),
+            (true, false) => None,
+        });
+        Some(decided.collect())
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads data files with few requests: what lies near the end of a file is fetched once and shared.
+//!
+//! DataFusion opens a file in steps (footer, page index, bloom filters, columns), some of them with a fresh reader.
+//! Here the first step fetches a tail of the file, as long as everything small in it or the whole file where that is
+//! small, and the later steps are served from it while any reader of the file lives.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use datafusion::common::Result;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use tokio::sync::OnceCell;
+
+/// A file up to this size is read whole: on S3 a round trip costs as much time as some megabytes.
+const WHOLE_FILE_BYTES: u64 = 1 << 20;
+
+/// Read along with the footer of a larger file: the page index lies there, and often the bloom filters.
+const BESIDE_FOOTER_BYTES: u64 = 64 << 10;
+
+/// Known tails before the dead ones are dropped.
+const TAILS_BEFORE_CLEANING: usize = 1024;
+
+/// The end of a file, from `start`.
+struct Tail {
+    start: u64,
+    bytes: OnceCell<Bytes>,
+}
+
+/// Makes the readers of one scan.
+pub struct Readers {
+    store: Arc<dyn ObjectStore>,
+    tails: Mutex<HashMap<Path, Weak<Tail>>>,
+}
+
+impl Readers {
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Readers { store, tails: Mutex::default() }
+    }
+
+    /// The tail that the living readers of a file share.
+    fn tail(&self, file: &PartitionedFile) -> Arc<Tail> {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tail) = tails.get(file.path()).and_then(Weak::upgrade) {
+            return tail;
+        }
+        if tails.len() >= TAILS_BEFORE_CLEANING {
+            tails.retain(|_, tail| tail.strong_count() > 0);
+        }
+        let size = file.object_meta.size;
+        let footer = file.metadata_size_hint.unwrap_or(0) as u64;
+        let wanted = if size <= WHOLE_FILE_BYTES { size } else { footer + BESIDE_FOOTER_BYTES };
+        let tail = Arc::new(Tail { start: size.saturating_sub(wanted), bytes: OnceCell::new() });
+        tails.insert(file.path().clone(), Arc::downgrade(&tail));
+        tail
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Readers({})", self.store)
+    }
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        Ok(Box::new(Reader {
+            store: self.store.clone(),
+            tail: self.tail(&file),
+            metrics: ParquetFileMetrics::new(partition, file.path().as_ref(), metrics),
+            size: file.object_meta.size,
+            path: file.object_meta.location,
+        }))
+    }
+}
+
+struct Reader {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+    tail: Arc<Tail>,
+    metrics: ParquetFileMetrics,
+}
+
+impl Reader {
+    fn is_in_tail(&self, range: &Range<u64>) -> bool {
+        self.tail.start <= range.start && range.end <= self.size
+    }
+
+    async fn from_tail(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+        let tail = self
+            .tail
+            .bytes
+            .get_or_try_init(|| async {
+                let whole = self.tail.start..self.size;
+                self.metrics.bytes_scanned.add((whole.end - whole.start) as usize);
+                self.store.get_range(&self.path, whole).await
+            })
+            .await
+            .map_err(external)?;
+        let (from, to) = (range.start - self.tail.start, range.end - self.tail.start);
+        if from > to || to > tail.len() as u64 {
+            return Err(ParquetError::EOF(format!("{} is shorter than the catalog says", self.path)));
+        }
+        Ok(tail.slice(from as usize..to as usize))
+    }
+
+    async fn ranges(&self, ranges: Vec<Range<u64>>) -> ParquetResult<Vec<Bytes>> {
+        let far: Vec<_> = ranges.iter().filter(|range| !self.is_in_tail(range)).cloned().collect();
+        let mut fetched = Vec::new().into_iter();
+        if !far.is_empty() {
+            self.metrics.bytes_scanned.add(far.iter().map(|range| (range.end - range.start) as usize).sum());
+            // Near ranges become one request; the others are under way together.
+            fetched = self.store.get_ranges(&self.path, &far).await.map_err(external)?.into_iter();
+        }
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            parts.push(if self.is_in_tail(&range) {
+                self.from_tail(range).await?
+            } else {
+                fetched.next().ok_or_else(|| ParquetError::General("the store returned too few ranges".to_owned()))?
+            });
+        }
+        Ok(parts)
+    }
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move {
+            let mut bytes = self.ranges(vec![range]).await?;
+            bytes.pop().ok_or_else(|| ParquetError::General("the store returned nothing for a range".to_owned()))
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        self.ranges(ranges).boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let (size, footer) = (self.size, (self.size - self.tail.start) as usize);
+            let mut reader =
+                ParquetMetaDataReader::new().with_prefetch_hint(Some(footer)).with_arrow_reader_options(options);
+            if options.is_none() {
+                reader = reader.with_page_index_policy(PageIndexPolicy::Skip);
+            }
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}

@@ -1,0 +1,4 @@
+//! Tests of the library as its callers see it.
+
+mod query;
+mod support;
