@@ -1,4 +1,52 @@
-//! `tier`: a tiered archive for events. (Crate docs are completed as the layers land.)
+//! `tier` archives events for years, cheaply, and answers SQL over them.
+//!
+//! ```text
+//! exports ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
+//!                │
+//!                └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
+//!                                   │
+//!                  query ◀──────────┘  prune by root, leaf, file, row group, page; never list data
+//! ```
+//!
+//! # What always holds
+//!
+//! - **A commit is one object.** Creating `_tier/root/<version>.parquet` if it is absent makes a run visible, whole;
+//!   nothing else does. A killed run leaves files that no root names, and running it again does the rest.
+//! - **Every record is accounted for.** `read = accepted + duplicate + dead letter`, for each export, in the report and
+//!   in the ledger.
+//! - **An event is archived once.** Its identity is (tenant, type, date, event id); the same identity with the same
+//!   content is a duplicate, with other content a dead letter.
+//! - **An answer is never silently short.** What a query cannot read it names before it reads anything.
+//! - **Memory is bounded** by a setting, however large the input and however many cells it has.
+//!
+//! # The catalog's format
+//!
+//! All of it is Parquet and JSON, version 1, pinned by golden files in `tests/golden/`.
+//!
+//! - `_tier/table.json`: the table's id and format version.
+//! - `_tier/root/<20-digit version>.parquet`: one row per leaf, with its key ranges (`tenant_min` … `date_max`), time
+//!   range, counts of live files, rows and bytes, the leaf's SHA-256, the version that added it, and the positions of
+//!   files that are gone. The key-value entry `tier.root` holds a JSON document with everything else:
+//!   [`catalog::RootDocument`]. A reader refuses a `format_version` or a `required_features` entry it does not know.
+//! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
+//!   `<name>.audit.parquet` beside it holds what only audits need.
+//! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
+//! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
+//!
+//! # The map
+//!
+//! Lower layers never import higher ones; operations never import each other; `cli` composes them.
+//!
+//! | layer | what it knows |
+//! |---|---|
+//! | [`error`], [`clock`], [`progress`], [`context`] | how things go wrong, time and randomness as arguments, the line to the user |
+//! | [`model`] | the nouns: events' schema, partitions, data files, mappings, dead letters |
+//! | [`store`] | buckets, folders, memory: the only code that talks to a cloud |
+//! | [`catalog`] | what exists; the one place where state changes |
+//! | [`data`] | bytes to events, events to Parquet |
+//! | [`scan`] | a snapshot and a predicate to files and a table |
+//! | [`archive`], [`query`], [`status`], [`vacuum`] | operations |
+//! | [`cli`] | the only code that talks to people |
 
 pub mod archive;
 pub mod catalog;
@@ -11,4 +59,6 @@ pub mod model;
 pub mod progress;
 pub mod query;
 pub mod scan;
+pub mod status;
 pub mod store;
+pub mod vacuum;

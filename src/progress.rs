@@ -63,6 +63,13 @@ impl Stop {
         }
     }
 
+    /// Takes the wish back: for a shell, where it ends a query and not the program.
+    pub fn take(&self) -> Option<Kind> {
+        let kind = self.requested();
+        self.0.store(0, Ordering::SeqCst);
+        kind
+    }
+
     /// The safe border: an error here means that nothing of this run becomes visible.
     pub fn check(&self) -> Result<()> {
         match self.requested() {

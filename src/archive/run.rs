@@ -79,8 +79,6 @@ pub async fn archive(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchiveRepor
     let found = inputs::find(&request.exports, request.format).await?;
     let (fresh, mut report) = leave_out_known(ctx, request, snapshot.as_ref(), &mapping, found).await?;
     report.version = snapshot.as_ref().map(Snapshot::version);
-    let known: Vec<Export> =
-        report.exports.iter().filter_map(|e| fresh.known.iter().find(|k| k.stamp.path == e.path).cloned()).collect();
     for batch in batches(fresh.new) {
         ctx.stop.check()?;
         let inputs: Vec<Input> = batch.iter().cloned().map(Input::Export).collect();
@@ -89,7 +87,7 @@ pub async fn archive(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchiveRepor
         report.absorb(done);
     }
     // Those of an earlier run that was killed between its commit and this.
-    after::apply(&request.after_commit, &known, ctx).await?;
+    after::apply(&request.after_commit, &fresh.known, ctx).await?;
     report.exports.sort_by(|a, b| a.path.cmp(&b.path));
     report.elapsed_ms = watch.elapsed_ms();
     Ok(report)

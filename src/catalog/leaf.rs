@@ -49,6 +49,13 @@ pub struct LeafRef {
     pub deleted: Vec<u32>,
 }
 
+impl LeafRef {
+    /// The file of this leaf's [`FileAudit`]s.
+    pub fn audit_path(&self) -> String {
+        Layout::audit_of(&self.path)
+    }
+}
+
 /// What only audits need, kept beside the leaf so that planning does not pay for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAudit {

@@ -140,6 +140,11 @@ impl Snapshot {
             .await
     }
 
+    /// Versions that can still be read, ascending.
+    pub async fn versions(&self) -> Result<Vec<u64>> {
+        listed_versions(&self.store, None).await
+    }
+
     /// Ledger entries that `wanted` picks.
     pub async fn find_exports(&self, wanted: impl Fn(&ExportEntry) -> bool) -> Result<Vec<ExportEntry>> {
         ledger::find(&self.store, &self.root.document, wanted).await

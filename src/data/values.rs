@@ -174,10 +174,11 @@ pub fn double_of(text: &str) -> Option<f64> {
     if !is_json_number(text.as_bytes()) {
         return None;
     }
-    let value: f64 = text.parse().ok()?;
-    let is_integer = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    let exact = !is_integer || value.abs() <= MAX_EXACT_DOUBLE as f64;
-    (value.is_finite() && exact).then_some(value)
+    let is_integer = text.bytes().all(|b| b.is_ascii_digit() || b == b'-') && text != "-0";
+    if is_integer && int_of(text).is_none_or(|value| value.unsigned_abs() > MAX_EXACT_DOUBLE) {
+        return None;
+    }
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 fn int_kind(value: i64) -> Kinds {

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{DescribeTable, LogicalPlan};
+use datafusion::logical_expr::{DescribeTable, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParserBuilder, Statement as Parsed};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::answer::Answer;
 use super::identifiers::Names;
@@ -91,7 +92,7 @@ impl Engine {
         let state = session::state(&self.ctx, &self.session);
         let logical = state.statement_to_plan(parsed).await.map_err(planning)?;
         read_only::check_plan(&logical)?;
-        let logical = times::read_as_times(logical).map_err(planning)?;
+        let logical = times::read_as_times(logical).and_then(json_as_text).map_err(planning)?;
         self.table.take_report();
         let (stream, ladder) = match &logical {
             LogicalPlan::DescribeTable(describe) => (described(describe)?, self.ladder(PlannedFiles::default())),
@@ -131,6 +132,26 @@ impl Engine {
     }
 }
 
+/// JSON functions answer with a union of types, which no output format knows: it becomes JSON text.
+fn json_as_text(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let is_union = |data_type: &DataType| matches!(data_type, DataType::Union(..));
+    if !plan.schema().fields().iter().any(|field| is_union(field.data_type())) {
+        return Ok(plan);
+    }
+    let to_text = datafusion_functions_json::udfs::json_union_to_text_udf();
+    let columns: Vec<Expr> = (0..plan.schema().fields().len())
+        .map(|index| {
+            let (qualifier, field) = plan.schema().qualified_field(index);
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            match is_union(field.data_type()) {
+                true => to_text.call(vec![column]).alias_qualified(qualifier.cloned(), field.name()),
+                false => column,
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
 /// The rows of a DESCRIBE, with the names that types have in SQL.
 fn described(describe: &DescribeTable) -> Result<SendableRecordBatchStream> {
     let fields = describe.schema.fields();
@@ -147,6 +168,13 @@ fn described(describe: &DescribeTable) -> Result<SendableRecordBatchStream> {
     let batch = RecordBatch::try_new(schema.clone(), columns).context("describe the table")?;
     let stream = futures::stream::once(async { Ok(batch) });
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+}
+
+/// Whether a text ends a statement: its last token is a semicolon, and no quote or comment is open.
+pub fn is_finished(sql: &str) -> bool {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize();
+    let last = tokens.ok().and_then(|tokens| tokens.into_iter().rfind(|token| !matches!(token, Token::Whitespace(_))));
+    last == Some(Token::SemiColon)
 }
 
 fn refuse_archived(planned: &PlannedFiles) -> Result<()> {

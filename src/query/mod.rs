@@ -23,7 +23,7 @@ mod types;
 use jiff::Timestamp;
 
 pub use answer::{Answer, Report, RequestCounts};
-pub use engine::{Engine, Statement};
+pub use engine::{Engine, Statement, is_finished};
 pub use ladder::Ladder;
 pub use types::sql_type;
 

@@ -8,10 +8,13 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder, tls};
+use jiff::Timestamp;
 use object_store::aws::{AmazonS3Builder, AwsCredential};
 use object_store::client::{Certificate, ClientOptions};
 use object_store::{CredentialProvider, ObjectStore, RetryConfig};
+use tokio::sync::Mutex;
 
+use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 
 /// What S3 assumes when no region is set anywhere; MinIO ignores it.
@@ -20,6 +23,9 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// A request that fails is tried again for this long, then the store counts as unavailable.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 const MAX_RETRIES: usize = 8;
+
+/// Temporary credentials are renewed this long before they end, so that no request is signed with the last second.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(300);
 
 pub async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
     let ca_bundle = ca_bundle()?;
@@ -45,7 +51,7 @@ pub async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
         builder = builder.with_endpoint(endpoint);
     }
     if let Some(provider) = config.credentials_provider() {
-        builder = builder.with_credentials(Arc::new(SdkCredentials(provider)));
+        builder = builder.with_credentials(Arc::new(SdkCredentials::new(provider)));
     }
     let store = builder
         .with_client_options(client)
@@ -82,24 +88,45 @@ fn ca_bundle() -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The SDK's providers ask a file, a server or a command each time; a signature is needed for every request.
 #[derive(Debug)]
-struct SdkCredentials(SharedCredentialsProvider);
+struct SdkCredentials {
+    provider: SharedCredentialsProvider,
+    cached: Mutex<Option<Cached>>,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    credential: Arc<AwsCredential>,
+    expires: Option<Timestamp>,
+}
+
+impl SdkCredentials {
+    fn new(provider: SharedCredentialsProvider) -> Self {
+        SdkCredentials { provider, cached: Mutex::new(None) }
+    }
+}
 
 #[async_trait]
 impl CredentialProvider for SdkCredentials {
     type Credential = AwsCredential;
 
-    /// Asked for every request; the SDK's chain caches and renews.
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let credentials = self
-            .0
-            .provide_credentials()
-            .await
-            .map_err(|source| object_store::Error::Unauthenticated { path: String::new(), source: Box::new(source) })?;
-        Ok(Arc::new(AwsCredential {
-            key_id: credentials.access_key_id().to_owned(),
-            secret_key: credentials.secret_access_key().to_owned(),
-            token: credentials.session_token().map(str::to_owned),
-        }))
+        let mut cached = self.cached.lock().await;
+        // Real time, whatever --now says: it is the store's clock that counts.
+        let renew_at = |expires: Timestamp| expires - RENEW_BEFORE_EXPIRY;
+        if let Some(valid) = cached.as_ref().filter(|c| c.expires.is_none_or(|at| Clock::System.now() < renew_at(at))) {
+            return Ok(valid.credential.clone());
+        }
+        let unauthenticated = |source| object_store::Error::Unauthenticated { path: String::new(), source };
+        let fresh = self.provider.provide_credentials().await.map_err(|source| unauthenticated(Box::new(source)))?;
+        let credential = Arc::new(AwsCredential {
+            key_id: fresh.access_key_id().to_owned(),
+            secret_key: fresh.secret_access_key().to_owned(),
+            token: fresh.session_token().map(str::to_owned),
+        });
+        let expires = fresh.expiry().and_then(|at| Timestamp::try_from(at).ok());
+        *cached = Some(Cached { credential: credential.clone(), expires });
+        Ok(credential)
     }
 }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::PutOutcome;
+use jiff::Timestamp;
+
+use super::{Listed, PutOutcome};
 use crate::error::{Context, Result};
 
 /// Tells apart the temporary files of one process.
@@ -57,6 +59,46 @@ pub fn sync_all(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Files that a write was to rename or link when complete: `.name.pid.n` of this module, `name#n` of object_store.
+pub fn temporary_files(root: &Path) -> Result<Vec<Listed>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("read the folder {}", folder.display()))? {
+            let entry = entry.context("read a folder")?;
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let metadata = entry.metadata().with_context(|| format!("look at {}", path.display()))?;
+            if metadata.is_dir() {
+                folders.push(path);
+            } else if is_temporary(&name) {
+                let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                let modified = metadata.modified().context("read a modification time")?;
+                let modified = Timestamp::try_from(modified).context("read a modification time")?;
+                found.push(Listed { path: relative, size_bytes: metadata.len(), modified, etag: None });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_temporary(name: &str) -> bool {
+    let staged =
+        |name: &str| name.rsplit_once('#').is_some_and(|(stem, n)| is_object(stem) && n.parse::<u64>().is_ok());
+    let linked = |name: &str| {
+        let mut parts = name.strip_prefix('.').unwrap_or("").rsplitn(3, '.');
+        let numbers = parts
+            .next()
+            .zip(parts.next())
+            .is_some_and(|(n, pid)| n.parse::<u64>().is_ok() && pid.parse::<u32>().is_ok());
+        numbers && parts.next().is_some_and(is_object)
+    };
+    staged(name) || linked(name)
+}
+
+fn is_object(name: &str) -> bool {
+    [".parquet", ".zst", ".json"].iter().any(|ending| name.ends_with(ending)) || name == "hint"
+}
+
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -64,6 +106,16 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unfinished_writes_are_told_from_objects() {
+        for name in ["1-a-0.parquet#3", ".00000000000000000007.parquet.4711.0", "hint#1", "1-a-0.ndjson.zst#12"] {
+            assert!(is_temporary(name), "{name}");
+        }
+        for name in ["1-a-0.parquet", "hint", "table.json", ".keep", "notes#1", ".bashrc.1.2"] {
+            assert!(!is_temporary(name), "{name}");
+        }
+    }
 
     #[test]
     fn the_second_create_of_a_name_changes_nothing() {

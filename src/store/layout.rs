@@ -40,8 +40,14 @@ impl Layout {
 
     /// A leaf, and the file of its audit columns beside it.
     pub fn leaf(&self, number: usize) -> (String, String) {
-        let stem = self.stem(number);
-        (format!("{}/{stem}.parquet", Self::LEAVES), format!("{}/{stem}.audit.parquet", Self::LEAVES))
+        let leaf = format!("{}/{}.parquet", Self::LEAVES, self.stem(number));
+        let audit = Self::audit_of(&leaf);
+        (leaf, audit)
+    }
+
+    /// The file of a leaf's audit columns.
+    pub fn audit_of(leaf: &str) -> String {
+        leaf.replace(".parquet", ".audit.parquet")
     }
 
     pub fn ledger(&self, number: usize) -> String {

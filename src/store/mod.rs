@@ -248,6 +248,29 @@ impl Store {
         Ok(())
     }
 
+    /// Unfinished writes of killed processes, which only a local folder can hold; paths are relative to it.
+    pub async fn temporary_files(&self) -> Result<Vec<Listed>> {
+        let Location::Local(root) = self.location.clone() else { return Ok(Vec::new()) };
+        let found = tokio::task::spawn_blocking(move || durable::temporary_files(&root))
+            .await
+            .context("wait for the listing")?;
+        found.context("look for unfinished writes")
+    }
+
+    /// Deletes what [`Store::temporary_files`] found.
+    pub async fn delete_temporary(&self, paths: Vec<String>) -> Result<()> {
+        let Location::Local(root) = &self.location else { return Ok(()) };
+        for path in paths {
+            match std::fs::remove_file(root.join(&path)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).context(format!("delete {path}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A writer that makes an object appear whole when it is finished. For threads outside the runtime.
     pub fn writer(&self, path: &str, runtime: tokio::runtime::Handle) -> ObjectWriter {
         ObjectWriter::new(self.clone(), path.to_owned(), runtime)

@@ -2,3 +2,4 @@
 
 mod query;
 mod support;
+mod golden;

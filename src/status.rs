@@ -1,0 +1,115 @@
+//! What the archive holds and how its last runs went.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::catalog::{Operation, Snapshot, Totals};
+use crate::error::Result;
+use crate::model::StorageClass;
+
+/// How many tenants, types and runs are named.
+const NAMED: usize = 5;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    pub version: u64,
+    pub committed_at: Timestamp,
+    pub first_date: Option<Date>,
+    /// The newest archived date.
+    pub last_date: Option<Date>,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
+    /// By storage class.
+    pub tiers: BTreeMap<StorageClass, Totals>,
+    pub largest_tenants: Vec<Share>,
+    pub largest_event_types: Vec<Share>,
+    pub open_dead_letters: u64,
+    pub columns: u64,
+    /// Newest first.
+    pub last_runs: Vec<Run>,
+}
+
+/// A key's part of the archive.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Share {
+    pub name: String,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Of all rows, 0 to 1.
+    pub share: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Run {
+    pub version: u64,
+    pub time: Timestamp,
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+/// Reads every leaf; one GET per four thousand files.
+pub async fn status(snapshot: &Snapshot) -> Result<Status> {
+    let document = &snapshot.root().document;
+    let mut dates: Option<(Date, Date)> = None;
+    let (mut tenants, mut event_types): (Sums, Sums) = Default::default();
+    for file in snapshot.files(|_| true).await? {
+        let (first, last) = dates.unwrap_or((file.dates.min, file.dates.max));
+        dates = Some((first.min(file.dates.min), last.max(file.dates.max)));
+        let name = |range: &crate::model::KeyRange<String>| {
+            range.single().cloned().unwrap_or_else(|| format!("{}…{}", range.min, range.max))
+        };
+        add(&mut tenants, name(&file.tenants), file.rows, file.size_bytes);
+        add(&mut event_types, name(&file.event_types), file.rows, file.size_bytes);
+    }
+    let total = |get: fn(&Totals) -> u64| document.totals.values().map(get).sum::<u64>();
+    let rows = total(|t| t.rows);
+    Ok(Status {
+        version: document.version,
+        committed_at: document.time,
+        first_date: dates.map(|(first, _)| first),
+        last_date: dates.map(|(_, last)| last),
+        rows,
+        bytes: total(|t| t.bytes),
+        files: total(|t| t.files),
+        tiers: document.totals.clone(),
+        largest_tenants: largest(tenants, rows),
+        largest_event_types: largest(event_types, rows),
+        open_dead_letters: document.dead_letters.iter().map(|file| file.records).sum(),
+        columns: document.schema.columns().len() as u64,
+        last_runs: last_runs(snapshot).await?,
+    })
+}
+
+/// Rows and bytes by name.
+type Sums = HashMap<String, (u64, u64)>;
+
+fn add(sums: &mut Sums, name: String, rows: u64, bytes: u64) {
+    let sum = sums.entry(name).or_default();
+    sum.0 += rows;
+    sum.1 += bytes;
+}
+
+fn largest(sums: Sums, all_rows: u64) -> Vec<Share> {
+    let share = |rows: u64| rows as f64 / all_rows.max(1) as f64;
+    let mut shares: Vec<Share> =
+        sums.into_iter().map(|(name, (rows, bytes))| Share { name, rows, bytes, share: share(rows) }).collect();
+    shares.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
+    shares.truncate(NAMED);
+    shares
+}
+
+async fn last_runs(snapshot: &Snapshot) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for version in
+        snapshot.versions().await?.into_iter().rev().filter(|version| *version <= snapshot.version()).take(NAMED)
+    {
+        let at = Snapshot::at_version(snapshot.store(), version).await?;
+        let document = &at.root().document;
+        runs.push(Run { version, time: document.time, operation: document.operation.clone() });
+    }
+    Ok(runs)
+}
