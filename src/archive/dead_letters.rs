@@ -141,6 +141,12 @@ impl Collector {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).counts.get(&export).copied().unwrap_or(0)
     }
 
+    /// Dead letters by reason.
+    pub fn reasons(&self) -> BTreeMap<Reason, u64> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.files.iter().map(|(reason, file)| (*reason, file.records)).collect()
+    }
+
     pub fn examples(&self) -> Vec<Example> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.files.values().flat_map(|file| file.examples.clone()).collect()

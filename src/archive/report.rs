@@ -1,10 +1,13 @@
 //! What an archive run did.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use serde::Serialize;
 
 use super::dead_letters::Example;
 use crate::data::columns::SpoiledColumn;
+use crate::model::Reason;
 
 /// What became of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +44,8 @@ pub struct ArchiveReport {
     pub accepted: u64,
     pub duplicate: u64,
     pub dead_letter: u64,
+    /// Dead letters by reason.
+    pub reasons: BTreeMap<Reason, u64>,
     pub cells: u64,
     pub files: u64,
     pub bytes_in: u64,
@@ -66,6 +71,9 @@ impl ArchiveReport {
         self.accepted += batch.accepted;
         self.duplicate += batch.duplicate;
         self.dead_letter += batch.dead_letter;
+        for (reason, records) in batch.reasons {
+            *self.reasons.entry(reason).or_default() += records;
+        }
         self.cells += batch.cells;
         self.files += batch.files;
         self.bytes_in += batch.bytes_in;

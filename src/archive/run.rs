@@ -358,6 +358,7 @@ impl Batch {
         change.mapping = document.is_none_or(|d| d.mapping.is_none()).then(|| self.mapping.clone());
         change.add.clone_from(&written.files);
         report.examples = decoded.dead.examples();
+        report.reasons = decoded.dead.reasons();
         change.dead_letters = decoded.dead.store(&self.ctx, layout, runtime)?;
         Ok((change, report))
     }

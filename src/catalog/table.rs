@@ -8,6 +8,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -31,8 +32,9 @@ pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
         .set_key_value_metadata(Some(vec![KeyValue::new(key.to_owned(), value)]))
         .build();
     let mut bytes = Vec::new();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer =
-        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).context("encode a catalog file")?;
+        ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options).context("encode a catalog file")?;
     writer.write(batch).context("encode a catalog file")?;
     writer.close().context("encode a catalog file")?;
     Ok(bytes.into())

@@ -219,7 +219,7 @@ fn words(report: &ArchiveReport) -> Vec<String> {
         HumanCount(report.accepted),
         HumanCount(report.duplicate),
         HumanCount(report.dead_letter),
-        if report.dead_letter > 0 { format!(" ({share:.2}%)") } else { String::new() }
+        if report.dead_letter > 0 { format!(" ({share:.2}%: {})", reasons(report)) } else { String::new() }
     ));
     if known > 0 {
         lines.push(format!("already archived: {known} exports"));
@@ -240,6 +240,12 @@ fn words(report: &ArchiveReport) -> Vec<String> {
             .push(format!("look at the {}: tier dead-letter list --version {version}", HumanCount(report.dead_letter)));
     }
     lines
+}
+
+fn reasons(report: &ArchiveReport) -> String {
+    let counts: Vec<String> =
+        report.reasons.iter().map(|(reason, count)| format!("{} {reason}", HumanCount(*count))).collect();
+    counts.join(", ")
 }
 
 fn show_plan(plan: &ArchivePlan) -> String {

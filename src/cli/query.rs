@@ -197,12 +197,12 @@ fn say_stats(app: &App, answer: &Answer) {
     let report = answer.report();
     app.ui.say(&answer.ladder().to_string());
     app.ui.say(&format!(
-        "{} LIST · {} GET · {} HEAD · {} read · {} rows · {} ms · version {}",
+        "{} LIST · {} GET · {} HEAD · {} read · {} · {} ms · version {}",
         report.requests.list,
         report.requests.get,
         report.requests.head,
         indicatif::HumanBytes(report.bytes_read),
-        indicatif::HumanCount(report.rows),
+        table::rows_counted(report.rows),
         report.elapsed_ms,
         report.version
     ));

@@ -193,13 +193,16 @@ impl Grouped {
             cells.insert(*cell, place);
         }
         writer.finish().context("write")?;
-        Ok(Spilled { path, cells })
+        // One reader for all cells: opening one reads where every batch of the file lies.
+        let file = File::open(&path).context("open")?;
+        let reader = FileReader::try_new(file, None).context("read")?;
+        Ok(Spilled { reader: Mutex::new(reader), cells })
     }
 }
 
 /// Rows in a file, sorted by cell.
 pub struct Spilled {
-    path: PathBuf,
+    reader: Mutex<FileReader<File>>,
     cells: HashMap<u32, Place>,
 }
 
@@ -214,10 +217,15 @@ struct Place {
 impl Spilled {
     fn read_cell(&self, cell: u32, take: &mut impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let Some(place) = self.cells.get(&cell) else { return Ok(()) };
-        let file = File::open(&self.path).context("open a spill file")?;
-        let mut reader = FileReader::try_new(file, None).context("read a spill file")?;
-        reader.set_index(place.first).context("read a spill file")?;
-        reader.take(place.count).try_for_each(|batch| take(batch.context("read a spill file")?))
+        for number in place.first..place.first + place.count {
+            let batch = {
+                let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.set_index(number).context("read a spill file")?;
+                reader.next().transpose().context("read a spill file")?
+            };
+            batch.map_or(Ok(()), &mut *take)?;
+        }
+        Ok(())
     }
 }
 

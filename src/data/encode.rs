@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::WriterProperties;
@@ -141,7 +142,9 @@ fn open_file(
     let number = target.next_file.fetch_add(1, Ordering::Relaxed);
     let path = target.layout.data_file(cell, number);
     let sink = Hashing { inner: target.store.writer(&path, target.runtime.clone()), hasher: Sha256::new() };
-    let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(cell))).context("encode events")?;
+    // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
+    let options = ArrowWriterOptions::new().with_properties(properties(cell)).with_skip_arrow_metadata(true);
+    let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 

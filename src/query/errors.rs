@@ -43,8 +43,9 @@ pub fn of_planning(error: &DataFusionError, sql: &str) -> Error {
                     .code("unknown-table")
                     .hint(format!("the only table is `{}`", EventsTable::NAME));
             }
+            let (message, candidates) = without_attempts(&message);
             let error = Error::usage(shown(without_place(&message))).code("sql");
-            match hint_of(diagnostic) {
+            match hint_of(diagnostic).or(candidates) {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
@@ -128,8 +129,27 @@ fn place_of(diagnostic: &Diagnostic) -> Option<Place> {
 fn hint_of(diagnostic: Option<&Diagnostic>) -> Option<String> {
     let diagnostic = diagnostic?;
     let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
-    let hints: Vec<&str> = notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str())).collect();
+    let hints = notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str()));
+    let hints: Vec<&str> = hints.filter(|hint| !is_far_fetched(hint, &diagnostic.message)).collect();
     (!hints.is_empty()).then(|| hints.join("; "))
+}
+
+/// Whether a "Possible function 'row'" is no likely meaning of "Invalid function 'foo'".
+fn is_far_fetched(hint: &str, message: &str) -> bool {
+    let quoted = |text: &str| text.split('\'').nth(1).map(str::to_lowercase);
+    hint.starts_with("Possible function")
+        && !matches!((quoted(hint), quoted(message)), (Some(a), Some(b)) if strsim::jaro_winkler(&a, &b) >= CLOSE)
+}
+
+/// Splits off what DataFusion tried before it gave up on a call: the candidates are a hint, the attempts are noise.
+fn without_attempts(message: &str) -> (String, Option<String>) {
+    const VERDICT: &str = "No function matches the given name and argument types";
+    let Some(at) = message.find(VERDICT) else { return (message.to_owned(), None) };
+    let text = message[at..].replace("Utf8View", "VARCHAR");
+    let Some((verdict, candidates)) = text.split_once("Candidate functions:") else { return (text, None) };
+    let verdict = verdict.split(". ").next().unwrap_or(verdict).trim_end().to_owned();
+    let candidates: Vec<&str> = candidates.split_whitespace().collect();
+    (verdict, Some(format!("it takes {}", candidates.join(" "))))
 }
 
 /// Without ` at Line: 1, Column: 8`, which the drawing shows.
@@ -137,5 +157,28 @@ fn without_place(message: &str) -> String {
     match message.rsplit_once(" at Line: ") {
         Some((before, _)) => before.to_owned(),
         None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_call_that_matches_nothing_the_verdict_and_the_candidates_are_kept() {
+        let message = "Internal error: tried this.,tried that.. No function matches the given name and argument types \
+                       'sum(Utf8View)'. You might need to add explicit type casts.\n\tCandidate functions:\n\tsum(Int64)";
+        let (verdict, candidates) = without_attempts(message);
+        assert_eq!(verdict, "No function matches the given name and argument types 'sum(VARCHAR)'");
+        assert_eq!(candidates.as_deref(), Some("it takes sum(Int64)"));
+        assert_eq!(without_attempts("plain"), ("plain".to_owned(), None));
+    }
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        assert_eq!(nearest("tenent", &["date", "tenant_id", "event_id"]), ["tenant_id"]);
+        assert!(nearest("zzz", &["date", "tenant_id"]).is_empty());
+        assert!(is_far_fetched("Possible function 'row'", "Invalid function 'foo'"));
+        assert!(!is_far_fetched("Possible function 'count'", "Invalid function 'cont'"));
     }
 }

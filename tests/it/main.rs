@@ -1,5 +1,7 @@
 //! Tests of the library as its callers see it.
 
-mod query;
-mod support;
+mod archive;
 mod golden;
+mod query;
+mod query_output;
+mod support;

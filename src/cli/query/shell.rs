@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use etcetera::BaseStrategy;
-use indicatif::HumanCount;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -17,6 +16,7 @@ use rustyline::{Config, Editor, Helper};
 use super::complete::complete;
 use super::format::Format;
 use super::output::Target;
+use super::table::rows_counted;
 use super::{QueryArgs, Style, answer, style, until_stopped};
 use crate::cli::App;
 use crate::clock::Stopwatch;
@@ -103,8 +103,7 @@ impl Shell<'_> {
                 super::say_stats(self.app, &answer);
             }
             if self.timer {
-                let rows = HumanCount(answer.report().rows);
-                self.app.ui.say(&format!("{rows} rows in {} ms", watch.elapsed_ms()));
+                self.app.ui.say(&format!("{} ms", watch.elapsed_ms()));
             }
         }
         Ok(Next::Line)
@@ -129,8 +128,10 @@ impl Shell<'_> {
 
     async fn say_schema(&self) -> Result<()> {
         let engine = Engine::open(&self.app.context, &self.settings).await?;
-        for field in engine.schema().fields() {
-            self.app.ui.say(&format!("{}  {}", field.name(), sql_type(field.data_type())));
+        let schema = engine.schema();
+        let width = schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0);
+        for field in schema.fields() {
+            self.app.ui.say(&format!("{:width$}  {}", field.name(), sql_type(field.data_type())));
         }
         Ok(())
     }
@@ -167,7 +168,7 @@ fn say_banner(app: &App, engine: &Engine) {
         snapshot.store().location(),
         snapshot.version()
     ));
-    app.ui.say(&format!("{dates} · {} rows", HumanCount(root.rows())));
+    app.ui.say(&format!("{dates} · {}", rows_counted(root.rows())));
     app.ui.say("`.help` shows the commands; SQL ends with a semicolon");
 }
 

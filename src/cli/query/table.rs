@@ -51,7 +51,7 @@ impl Table {
 
     fn keep(&mut self, cells: &Cells, row: usize) -> Result<()> {
         let dim_null = || format!("{DIM}NULL{PLAIN}");
-        let values = cells.row(row).map(|value| Ok(value?.map_or_else(dim_null, |text| harmless(&text))));
+        let values = cells.row(row).map(|value| Ok(value?.map_or_else(dim_null, |text| in_cell(&text))));
         let values = values.collect::<Result<Vec<_>>>()?;
         if self.first.len() < self.max_first {
             self.first.push(values);
@@ -92,6 +92,16 @@ impl Table {
     }
 }
 
+/// A line of text stays a line: a cell has as many as it needs.
+fn in_cell(text: &str) -> String {
+    text.trim_end_matches('\n').split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// `1 row`, `2,000 rows`.
+pub fn rows_counted(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{} rows", HumanCount(rows)) }
+}
+
 impl Rows for Table {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let cells = Cells::new(batch)?;
@@ -107,7 +117,7 @@ impl Rows for Table {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Target> {
-        let rows = if self.rows == 1 { "1 row".to_owned() } else { format!("{} rows", HumanCount(self.rows)) };
+        let rows = rows_counted(self.rows);
         let shown = match self.hidden() {
             0 => String::new(),
             hidden => format!(" ({} shown; --max-rows all)", HumanCount(self.rows - hidden)),

@@ -1,0 +1,8 @@
+//! The archive job: what becomes of exports.
+
+mod dead_letters;
+mod exports;
+mod formats;
+mod identity;
+mod large;
+mod types;
