@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// SplitMix64, https://prng.di.unimi.it/splitmix64.c
+/// SplitMix64, <https://prng.di.unimi.it/splitmix64.c>
 fn split_mix(state: &AtomicU64) -> u64 {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut z = state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

@@ -48,6 +48,9 @@
 //! | [`archive`], [`query`], [`status`], [`vacuum`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
+// The docs are for those who work on the crate, and are built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod archive;
 pub mod catalog;
 pub mod cli;

@@ -14,7 +14,7 @@ use super::read::{self, Decoded, Input};
 use super::report::{ArchiveReport, ExportReport, ExportStatus};
 use super::reread;
 use super::source;
-use super::write::{self, Written};
+use super::write::{self, Writing, Written};
 use crate::catalog::{Change, Operation, Outcome, Snapshot, commit};
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
@@ -262,17 +262,17 @@ impl Batch {
         let schema = decoded.rules.columns.settle(&base_schema)?;
         let base_version = snapshot.as_ref().map_or(0, Snapshot::version);
         let layout = Layout::for_run(base_version, &ctx.random.id());
-        let cell_bytes = memory / (8 * request.threads);
-        let written = write::write_cells(
+        let writing = Writing {
             ctx,
             runtime,
-            &decoded,
-            snapshot.as_ref(),
-            &schema,
-            &layout,
-            cell_bytes,
-            request.threads,
-        )?;
+            decoded: &decoded,
+            snapshot: snapshot.as_ref(),
+            schema: &schema,
+            layout: &layout,
+            cell_bytes: memory / (8 * request.threads),
+            threads: request.threads,
+        };
+        let written = writing.write_cells()?;
         let finished = reread::conflicts(runtime, inputs, &decoded, &written.conflicts)
             .and_then(|()| self.check_dead_letters(&decoded))
             .and_then(|()| self.finish(runtime, decoded, &written, &schema, &layout, base_version));

@@ -1,7 +1,7 @@
 //! The cells of a decoded batch to data files, on all cores.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -32,68 +32,79 @@ pub struct Written {
     pub leaned_on: BTreeSet<Date>,
 }
 
-/// Writes all cells. On an error the files written so far are deleted: a run that fails leaves no trace.
-pub fn write_cells(
-    ctx: &Ctx,
-    runtime: &Handle,
-    decoded: &Decoded,
-    snapshot: Option<&Snapshot>,
-    schema: &Schema,
-    layout: &Layout,
-    cell_bytes: usize,
-    threads: usize,
-) -> Result<Written> {
-    let cells = decoded.rules.cells.all();
-    let existing = runtime.block_on(existing_files(snapshot, &cells))?;
-    // Neighbouring cells one after another: their rows lie together in the spill files.
-    let next = AtomicUsize::new(0);
-    let next_file = AtomicUsize::new(0);
-    let target = Target {
-        store: &ctx.store,
-        layout,
-        runtime: runtime.clone(),
-        next_file: &next_file,
-        schema_id: snapshot.map_or(1, |snapshot| snapshot.version() as u32 + 1),
-    };
-    let task = ctx.progress.task("write", Unit::Files, Some(cells.len() as u64));
-    let written = Mutex::new(Written { cells: cells.clone(), ..Written::default() });
-    let failed = std::sync::atomic::AtomicBool::new(false);
-    let work = || -> Result<()> {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(cell) = cells.get(number).filter(|_| !failed.load(Ordering::Relaxed)) else { return Ok(()) };
-            let plan = CellPlan {
-                cell,
-                number: number as u32,
-                schema,
-                existing: existing.get(cell).cloned().unwrap_or_default(),
-                memory_bytes: cell_bytes,
-            };
-            let report = ctx.stop.check().and_then(|()| write_cell(&plan, &decoded.parts, &target));
-            match report.with_context(|| format!("archive the cell {cell}")) {
-                Ok(report) => add(&mut written.lock().unwrap_or_else(PoisonError::into_inner), cell, report),
-                Err(error) => {
-                    failed.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            task.advance(1);
-        }
-    };
-    let outcome = thread::scope(|scope| {
-        let writers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = |writer: thread::ScopedJoinHandle<'_, Result<()>>| {
-            writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// What the cells are written from and how.
+pub struct Writing<'a> {
+    pub ctx: &'a Ctx,
+    pub runtime: &'a Handle,
+    pub decoded: &'a Decoded,
+    pub snapshot: Option<&'a Snapshot>,
+    pub schema: &'a Schema,
+    pub layout: &'a Layout,
+    /// Rows of a cell held in memory by each thread.
+    pub cell_bytes: usize,
+    pub threads: usize,
+}
+
+impl Writing<'_> {
+    /// Writes all cells. On an error the files written so far are deleted: a run that fails leaves no trace.
+    pub fn write_cells(&self) -> Result<Written> {
+        let cells = self.decoded.rules.cells.all();
+        let existing = self.runtime.block_on(existing_files(self.snapshot, &cells))?;
+        let next_file = AtomicUsize::new(0);
+        let target = Target {
+            store: &self.ctx.store,
+            layout: self.layout,
+            runtime: self.runtime.clone(),
+            next_file: &next_file,
+            schema_id: self.snapshot.map_or(1, |snapshot| snapshot.version() as u32 + 1),
         };
-        writers.into_iter().map(join).fold(Ok(()), Result::and)
-    });
-    let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match outcome {
-        Ok(()) => Ok(written),
-        Err(error) => {
-            discard(ctx, runtime, &written);
-            Err(error)
+        let task = self.ctx.progress.task("write", Unit::Files, Some(cells.len() as u64));
+        let written = Mutex::new(Written { cells: cells.clone(), ..Written::default() });
+        let (next_cell, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || -> Result<()> {
+            while !failed.load(Ordering::Relaxed) {
+                let number = next_cell.fetch_add(1, Ordering::Relaxed);
+                let Some(cell) = cells.get(number) else { break };
+                let outcome = self.write_one(cell, number as u32, &existing, &target);
+                let report = outcome.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                add(&mut written.lock().unwrap_or_else(PoisonError::into_inner), cell, report);
+                task.advance(1);
+            }
+            Ok(())
+        };
+        let outcome = thread::scope(|scope| {
+            let writers: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            let join = |writer: thread::ScopedJoinHandle<'_, Result<()>>| {
+                writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            writers.into_iter().map(join).fold(Ok(()), Result::and)
+        });
+        let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(()) => Ok(written),
+            Err(error) => {
+                discard(self.ctx, self.runtime, &written);
+                Err(error)
+            }
         }
+    }
+
+    fn write_one(
+        &self,
+        cell: &Partition,
+        number: u32,
+        existing: &HashMap<Partition, Vec<DataFile>>,
+        target: &Target<'_>,
+    ) -> Result<CellReport> {
+        self.ctx.stop.check()?;
+        let plan = CellPlan {
+            cell,
+            number,
+            schema: self.schema,
+            existing: existing.get(cell).cloned().unwrap_or_default(),
+            memory_bytes: self.cell_bytes,
+        };
+        write_cell(&plan, &self.decoded.parts, target).with_context(|| format!("archive the cell {cell}"))
     }
 }
 

@@ -32,7 +32,7 @@ enum DeadLetterVerb {
     /// Print them as NDJSON
     Export(Which),
     /// Try them again; those that pass are archived, the others stay dead letters
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Give them up
     Discard(Which),
 }
@@ -65,7 +65,7 @@ pub async fn run(app: &App, args: DeadLetterArgs) -> Result<u8> {
     match args.verb {
         DeadLetterVerb::List(which) => list(app, which.parse()?).await,
         DeadLetterVerb::Export(which) => export(app, which.parse()?).await,
-        DeadLetterVerb::Replay(args) => replay(app, args).await,
+        DeadLetterVerb::Replay(args) => replay(app, &args).await,
         DeadLetterVerb::Discard(which) => discard(app, &which).await,
     }?;
     Ok(0)
@@ -109,7 +109,7 @@ async fn export(app: &App, which: Replay) -> Result<()> {
     Ok(())
 }
 
-async fn replay(app: &App, args: ReplayArgs) -> Result<()> {
+async fn replay(app: &App, args: &ReplayArgs) -> Result<()> {
     let request = args.decode.request(app, Vec::new())?;
     let report = archive::replay(&app.context, &request, args.which.parse()?).await?;
     if report.committed.is_empty() && !app.ui.json {

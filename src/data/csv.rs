@@ -68,9 +68,10 @@ pub fn decode(
         .delimiter(header.delimiter)
         .from_reader(&block.bytes[..]);
     let (mut record, mut records) = (ByteRecord::new(), 0);
+    let mut lines = Lines::new(block);
     // Reading from memory and flexible about lengths, the reader has nothing left to fail on.
     while matches!(reader.read_byte_record(&mut record), Ok(true)) {
-        let line = block.first_line + record.position().map_or(1, |position| position.line()) - 1;
+        let line = lines.of(&record);
         let mut fields = Fields::default();
         records += 1;
         let outcome = read_record(&record, header, null_tokens, builder, &mut fields).map_err(Refused::from);
@@ -90,11 +91,31 @@ pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u
         .flexible(true)
         .delimiter(header.delimiter)
         .from_reader(&block.bytes[..]);
-    let first_line = block.first_line;
-    reader.into_byte_records().map_while(Result::ok).map(move |record| {
-        let line = record.position().map_or(1, |position| position.line());
-        (first_line + line - 1, to_line(&record))
-    })
+    let mut lines = Lines::new(block);
+    reader.into_byte_records().map_while(Result::ok).map(move |record| (lines.of(&record), to_line(&record)))
+}
+
+/// The lines that records begin at. The reader's own count lags behind after `\r\n` and blank lines.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn new(block: &'a Block) -> Self {
+        Lines { bytes: &block.bytes, at: 0, line: block.first_line }
+    }
+
+    /// Records must come in their order.
+    fn of(&mut self, record: &ByteRecord) -> u64 {
+        let after_the_last = record.position().map_or(self.at, |position| position.byte() as usize);
+        let ends = self.bytes[after_the_last..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = after_the_last + ends;
+        self.line += memchr::memchr_iter(b'\n', &self.bytes[self.at..start]).count() as u64;
+        self.at = start;
+        self.line
+    }
 }
 
 fn read_record<'a>(

@@ -14,10 +14,12 @@
 pub mod blocks;
 pub mod buffer;
 pub mod cell;
+pub mod column_builder;
 pub mod columns;
 pub mod csv;
 pub mod encode;
 pub mod existing;
+pub mod ids;
 pub mod merge;
 pub mod ndjson;
 pub mod parquet_rows;

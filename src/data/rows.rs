@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
-    UInt64Array,
-};
+use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use jiff::civil::Date;
 
-use super::columns::{Columns, Seen};
+use super::column_builder::ColumnBuilder;
+use super::columns::Columns;
+use super::ids;
 use super::time::{self, BadTime};
-use super::values::{Scalar, Value, kinds};
+use super::values::Scalar;
 use crate::error::{Error, Result};
 use crate::model::{
     ColumnType, IdSource, Key, KeySource, Mapping, Partition, RESERVED_COLUMNS, Reason, date_of_micros,
@@ -170,6 +169,13 @@ impl<'r> RowBuilder<'r> {
             return Err(Rejection::new(Reason::Syntax, format!("column `{}` is there twice", source.name)));
         }
         source.record = self.record;
+        if let Some(column) = source.column.map(|column| &mut self.columns[column]) {
+            if column.record == self.record {
+                let detail = format!("two columns of it are to be stored as `{}`", column.name);
+                return Err(Rejection::new(Reason::Columns, detail));
+            }
+            column.record = self.record;
+        }
         fields.0.push((index, value));
         Ok(())
     }
@@ -243,6 +249,10 @@ impl<'r> RowBuilder<'r> {
         if name.is_empty() {
             return Err(Rejection::new(Reason::Columns, "a column without a name"));
         }
+        // Readers in C end a name there, and [`ORDER`] begins with one.
+        if name.contains('\0') {
+            return Err(Rejection::new(Reason::Columns, format!("a column whose name has a NUL in it: {name:?}")));
+        }
         let column = match stored_name(name, &self.rules.mapping) {
             None => None,
             Some(stored) => {
@@ -257,8 +267,11 @@ impl<'r> RowBuilder<'r> {
                         format!("column `{name}` is one too many: an archive has at most {limit}"),
                     )
                 })?;
-                self.columns.push(ColumnBuilder::new(stored, column_type));
-                Some(self.columns.len() - 1)
+                let shared = self.columns.iter().position(|column| column.name == stored);
+                Some(shared.unwrap_or_else(|| {
+                    self.columns.push(ColumnBuilder::new(stored, column_type));
+                    self.columns.len() - 1
+                }))
             }
         };
         self.sources.push(Source { name: name.to_owned(), lower, column, record: 0 });
@@ -281,9 +294,9 @@ impl<'r> RowBuilder<'r> {
             IdSource::Columns(names) if names.len() == 1 => text(&names[0]),
             IdSource::Columns(names) => {
                 let parts = names.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-                Ok(Cow::Owned(composite_id(&parts)))
+                Ok(Cow::Owned(ids::composite(&parts)))
             }
-            IdSource::Hash => Ok(Cow::Owned(hash_id(
+            IdSource::Hash => Ok(Cow::Owned(ids::hash(
                 fields.0.iter().map(|(source, value)| (self.sources[*source].lower.as_str(), value.text())).collect(),
             ))),
         }
@@ -371,25 +384,6 @@ fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
     }
 }
 
-/// The JSON array of the parts' texts. Part of the stored format.
-fn composite_id(parts: &[Cow<'_, str>]) -> String {
-    serde_json::to_string(parts).expect("texts are JSON")
-}
-
-/// A 128-bit digest over the columns in name order, as text; nulls are left out. Part of the stored format: BLAKE3 over
-/// each lower-case name and value, every one preceded by its length in bytes as 8 little-endian bytes, cut to 16 bytes, as hex.
-fn hash_id(mut fields: Vec<(&str, Cow<'_, str>)>) -> String {
-    const DIGEST_HEX: usize = 32;
-    fields.sort_by(|a, b| a.0.cmp(b.0));
-    let mut hasher = blake3::Hasher::new();
-    for (name, value) in &fields {
-        for text in [name, value.as_ref()] {
-            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
-    }
-    hasher.finalize().to_hex()[..DIGEST_HEX].to_owned()
-}
-
 fn misfit(column: &ColumnBuilder, scalar: &Scalar<'_>) -> Rejection {
     let column_type = column.known.map_or("", ColumnType::as_str);
     Rejection::new(Reason::Type, format!("column `{}` is {column_type}, not {}", column.name, scalar.describe()))
@@ -447,100 +441,9 @@ impl CellNumbers {
     }
 }
 
-struct ColumnBuilder {
-    name: String,
-    /// The type, when the archive knows the column; a new one is carried as text.
-    known: Option<ColumnType>,
-    seen: Option<Seen>,
-    values: ValueBuilder,
-}
-
-enum ValueBuilder {
-    Bool(BooleanBuilder),
-    Int(Int64Builder),
-    Float(Float64Builder),
-    Text(StringBuilder),
-    Time(TimestampMicrosecondBuilder),
-}
-
-impl ColumnBuilder {
-    fn new(name: String, known: Option<ColumnType>) -> Self {
-        let values = match known {
-            Some(ColumnType::Boolean) => ValueBuilder::Bool(BooleanBuilder::new()),
-            Some(ColumnType::BigInt) => ValueBuilder::Int(Int64Builder::new()),
-            Some(ColumnType::Double) => ValueBuilder::Float(Float64Builder::new()),
-            Some(ColumnType::Timestamp) => ValueBuilder::Time(TimestampMicrosecondBuilder::new()),
-            Some(ColumnType::Varchar) | None => ValueBuilder::Text(StringBuilder::new()),
-        };
-        ColumnBuilder { name, known, seen: known.is_none().then(Seen::default), values }
-    }
-
-    /// The value in the column's type, if it fits.
-    fn check<'a>(&self, scalar: &Scalar<'a>) -> Option<Value<'a>> {
-        scalar.fit(self.known.unwrap_or(ColumnType::Varchar))
-    }
-
-    /// Appends the value of `row`, and nulls for the rows that had none.
-    fn append(&mut self, row: usize, value: Value<'_>, scalar: &Scalar<'_>, (export, line): (u64, u64)) {
-        if let Some(seen) = &mut self.seen {
-            let kind = scalar.kind();
-            seen.kinds |= kind;
-            if kind != kinds::TEXT {
-                seen.typed += 1;
-            } else if let Scalar::Untyped(text) = scalar {
-                seen.texts += 1;
-                seen.first_text.get_or_insert_with(|| (export, line, text.clone().into_owned()));
-            }
-        }
-        self.pad(row);
-        match (&mut self.values, value) {
-            (ValueBuilder::Bool(builder), Value::Bool(value)) => builder.append_value(value),
-            (ValueBuilder::Int(builder), Value::Int(value)) => builder.append_value(value),
-            (ValueBuilder::Float(builder), Value::Float(value)) => builder.append_value(value),
-            (ValueBuilder::Text(builder), Value::Text(value)) => builder.append_value(value),
-            (ValueBuilder::Time(builder), Value::Time(value)) => builder.append_value(value),
-            _ => unreachable!("`check` made the value for this builder"),
-        }
-    }
-
-    fn pad(&mut self, rows: usize) {
-        use arrow::array::ArrayBuilder;
-        match &mut self.values {
-            ValueBuilder::Bool(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Int(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Float(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Text(builder) => (builder.len()..rows).for_each(|_| builder.append_null()),
-            ValueBuilder::Time(builder) => builder.append_nulls(rows - builder.len()),
-        }
-    }
-
-    fn finish(mut self, rows: usize) -> (String, ArrayRef) {
-        self.pad(rows);
-        let array: ArrayRef = match self.values {
-            ValueBuilder::Bool(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Int(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Float(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Text(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
-        };
-        (self.name, array)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn made_up_ids_are_part_of_the_stored_format() {
-        assert_eq!(composite_id(&["a".into(), "1\"2".into()]), r#"["a","1\"2"]"#);
-        let fields = |order: [usize; 2]| {
-            order.map(|i| [("b", Cow::Borrowed("2")), ("a", Cow::Borrowed("x"))][i].clone()).to_vec()
-        };
-        assert_eq!(hash_id(fields([0, 1])), hash_id(fields([1, 0])), "the order of fields does not matter");
-        assert_eq!(hash_id(fields([0, 1])), "b2f3c646f9f209d26700333274483ac6");
-        assert_ne!(hash_id(vec![("a", "bc".into())]), hash_id(vec![("ab", "c".into())]));
-    }
 
     #[test]
     fn mapped_and_reserved_columns_are_stored_under_their_names() {

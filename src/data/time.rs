@@ -121,7 +121,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Howard Hinnant's algorithm, https://howardhinnant.github.io/date_algorithms.html#days_from_civil
+/// Howard Hinnant's algorithm, <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 /// The longest encoded key. File systems take 255 bytes per name, and `event_type=` needs some of them.
 pub const MAX_ENCODED_KEY_BYTES: usize = 200;
 
-/// Hive's name for null, https://hive.apache.org/ (`hive.exec.default.partition.name`): readers turn it into null.
+/// Hive's name for null, <https://hive.apache.org/> (`hive.exec.default.partition.name`): readers turn it into null.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A valid event type or tenant.

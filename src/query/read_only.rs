@@ -109,7 +109,7 @@ mod tests {
             ("COPY (SELECT 1) TO 'x.csv'", "COPY"),
             ("SET datafusion.execution.batch_size = 1", "SET"),
             ("RESET datafusion.execution.batch_size", "RESET"),
-            ("EXPLAIN DELETE FROM events", "EXPLAIN"),
+            ("EXPLAIN DELETE FROM events", "DELETE"),
             ("BEGIN", "BEGIN"),
             ("PREPARE p AS SELECT 1", "PREPARE"),
         ] {

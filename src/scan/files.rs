@@ -85,24 +85,24 @@ fn partitioned_file(store: &Store, file: &DataFile) -> PartitionedFile {
 
 /// Of the columns inside the file; DataFusion adds those of the keys.
 fn file_statistics(file: &DataFile, table: &TableSchema) -> Statistics {
-    statistics(file.rows, file.size_bytes, Some(&file.ts), table.file_schema())
+    statistics(file.rows, file.size_bytes, Some(&file.ts), table.file_schema().fields())
 }
 
-/// Of all the files together, over the columns inside the files and the keys.
-pub fn total_statistics(files: &[DataFile], table: &TableSchema) -> Statistics {
+/// Of all the files together, over `columns` inside the files and then the keys.
+pub fn total_statistics(files: &[DataFile], columns: &[FieldRef]) -> Statistics {
     let rows = files.iter().map(|file| file.rows).sum();
     let bytes = files.iter().map(|file| file.size_bytes).sum();
     let range = files.iter().map(|file| file.ts.clone()).reduce(|mut all, one| {
         all.extend(&one);
         all
     });
-    let mut total = statistics(rows, bytes, range.as_ref(), table.file_schema());
+    let mut total = statistics(rows, bytes, range.as_ref(), columns);
     total.column_statistics.extend(key_statistics(files));
     total
 }
 
-fn statistics(rows: u64, bytes: u64, ts: Option<&KeyRange<i64>>, file_schema: &SchemaRef) -> Statistics {
-    let columns = file_schema.fields().iter().map(|field| {
+fn statistics(rows: u64, bytes: u64, ts: Option<&KeyRange<i64>>, columns: &[FieldRef]) -> Statistics {
+    let columns = columns.iter().map(|field| {
         let mut column = ColumnStatistics::new_unknown();
         if is_never_null(field.name()) {
             column.null_count = Precision::Exact(0);

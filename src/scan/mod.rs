@@ -7,14 +7,15 @@
 //! files ──▶ DataFusion's Parquet source: row groups, bloom filters, pages, rows
 //! ```
 //! The ranges of the catalog are the statistics of DataFusion's `PruningPredicate`: "may match", and what it does not
-//! understand it keeps. A predicate on keys alone is decided here for good, because a cell has one value of each; what
-//! remains of such a query is often answered by the row counts and time ranges of the catalog, without reading data.
+//! understand it keeps. A predicate on keys alone is decided here for good, because a cell has one value of each; a
+//! query for nothing but keys and counts reads no data, and neither do `min(ts)` and `max(ts)` without other filters.
 //!
 //! # Cost
 //! One GET for each leaf that may match. A data file of up to a megabyte is one GET; of a larger one the footer with
 //! its page index is one, and each run of needed pages another. Data is never listed.
 
 mod files;
+mod keys;
 mod planned;
 mod prune;
 mod reader;

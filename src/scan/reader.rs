@@ -105,7 +105,7 @@ impl Reader {
         self.tail.start <= range.start && range.end <= self.size
     }
 
-    async fn from_tail(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+    async fn slice_of_tail(&self, range: Range<u64>) -> ParquetResult<Bytes> {
         let tail = self
             .tail
             .bytes
@@ -134,7 +134,7 @@ impl Reader {
         let mut parts = Vec::with_capacity(ranges.len());
         for range in ranges {
             parts.push(if self.is_in_tail(&range) {
-                self.from_tail(range).await?
+                self.slice_of_tail(range).await?
             } else {
                 fetched.next().ok_or_else(|| ParquetError::General("the store returned too few ranges".to_owned()))?
             });

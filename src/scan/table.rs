@@ -21,6 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
 use super::files;
+use super::keys::KeysExec;
 use super::prune::{KEY_COLUMNS, Pruner, matching};
 use super::reader::Readers;
 use super::report::{ScanLog, ScanReport};
@@ -132,6 +133,10 @@ impl TableProvider for EventsTable {
         if needed.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.sql_schema, projection)?)));
         }
+        if let Some(columns) = projection.filter(|columns| columns.iter().all(|&column| column < KEY_COLUMNS.len())) {
+            let schema = project_schema(&self.sql_schema, projection)?;
+            return Ok(Arc::new(KeysExec::new(needed, columns.clone(), schema)));
+        }
         let store = self.snapshot.store();
         let url = ObjectStoreUrl::parse("tier://archive")?;
         state.runtime_env().register_object_store(url.as_ref(), store.object_store());
@@ -145,7 +150,7 @@ impl TableProvider for EventsTable {
         let groups = state.config().target_partitions();
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(files::file_groups(store, &needed, &self.table_schema, groups))
-            .with_statistics(files::total_statistics(&needed, &self.table_schema))
+            .with_statistics(files::total_statistics(&needed, self.table_schema.file_schema().fields()))
             .with_projection_indices(Some(self.source_columns(projection)))?
             .with_limit(limit)
             .build();

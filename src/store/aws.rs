@@ -62,7 +62,7 @@ pub async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
 }
 
 /// `AWS_ENDPOINT_URL_S3` is for this service alone and goes first, as in every AWS SDK:
-/// https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 fn endpoint(config: &SdkConfig) -> Option<String> {
     let for_s3 = std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty());
     for_s3.or_else(|| config.endpoint_url().map(str::to_owned))

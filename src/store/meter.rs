@@ -17,7 +17,7 @@ use object_store::{
 use serde::Serialize;
 
 /// S3 lists at most this many keys per request,
-/// https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
 const KEYS_PER_LIST: u64 = 1_000;
 
 /// Requests by kind, as a store bills them.

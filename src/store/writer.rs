@@ -11,7 +11,7 @@ use super::{Store, explain};
 use crate::error::{Context, Result};
 
 /// Below this an object is one PUT; above it parts of this size are uploaded. S3 takes parts of 5 MiB at least,
-/// https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 const PART_BYTES: usize = 8 << 20;
 
 /// Parts under way at once: they are what an unfinished object costs in memory.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod golden;
+mod hostile;
 mod query;
 mod query_output;
 mod support;

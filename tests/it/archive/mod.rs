@@ -2,7 +2,7 @@
 
 mod dead_letters;
 mod exports;
-mod formats;
+pub mod formats;
 mod identity;
 mod large;
 mod types;

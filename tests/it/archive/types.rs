@@ -185,18 +185,27 @@ async fn a_renamed_column_does_not_swallow_another_of_that_name() {
     let rows = [line("1", NOON, r#""date":"a","date_source":"b""#), line("2", NOON, r#""date_source":"c""#)];
     lab.write("a.ndjson", rows.join("\n"));
     assert_eq!(counts(&lab.archive(&["a.ndjson"]).await), (2, 1, 0, 1));
-    assert_eq!(lab.letters_in_short().await, [format!("syntax 1: {}", rows[0])]);
+    assert_eq!(lab.letters_in_short().await, [format!("columns 1: {}", rows[0])]);
     assert_eq!(stored_column(&lab, "date_source").await, ["c"]);
 }
 
-/// The hidden column of a decoded batch has a name that no text can take from it.
+/// Names that could be taken for the hidden column of a decoded batch, or for a path.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_column_name_disturbs_the_hidden_one() {
+async fn odd_column_names_are_kept_and_those_with_a_nul_refused() {
     let lab = Lab::new();
-    lab.write("a.ndjson", line("1", NOON, r#""\u0000order":"mine","\u0000":1,"a.b":2,"a\nb":3,"*":4"#));
-    let report = lab.archive(&["a.ndjson"]).await;
-    assert_eq!(counts(&report), (1, 1, 0, 0));
-    assert_eq!(stored_column(&lab, "\0order").await, ["mine"]);
+    let rows = [
+        line("1", NOON, r#""\u0000order":1"#),
+        line("2", NOON, r#""a\u0000":1"#),
+        line("3", NOON, r#""a.b":"dots","a\nb":"break","*":"star","order":"order","\"":"quote","":null"#),
+        line("4", NOON, r#""":1"#),
+    ];
+    lab.write("a.ndjson", rows.join("\n"));
+    assert_eq!(counts(&lab.archive(&["a.ndjson"]).await), (4, 1, 0, 3));
+    let letters = [(1, &rows[0]), (2, &rows[1]), (4, &rows[3])].map(|(line, raw)| format!("columns {line}: {raw}"));
+    assert_eq!(lab.letters_in_short().await, letters);
+    for (name, value) in [("a.b", "dots"), ("a\nb", "break"), ("*", "star"), ("order", "order"), ("\"", "quote")] {
+        assert_eq!(stored_column(&lab, name).await, [value]);
+    }
 }
 
 async fn stored_column(lab: &Lab, name: &str) -> Vec<String> {
