@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::catalog::{Change, Operation, Outcome, Snapshot, commit};
@@ -57,7 +57,9 @@ pub async fn plan(ctx: &Ctx, grace: Duration) -> Result<VacuumPlan> {
     let temporary = store.temporary_files().await?;
     let newest = Snapshot::open(store).await?;
     let needed = needed_by_any_version(&newest).await?;
-    let old = |object: &Listed| ctx.now().duration_since(object.modified).unsigned_abs() >= grace;
+    // An object from the future, where clocks differ, is young.
+    let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+    let old = |object: &Listed| ctx.now().duration_since(object.modified) >= grace;
     let mut plan = VacuumPlan { version: newest.version(), orphans: Vec::new(), young: 0, temporary: Vec::new() };
     for object in listed {
         // A name that no run of ours makes is somebody else's file: not ours to delete.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
-use glob::Pattern;
+use glob::{MatchOptions, Pattern};
 use jiff::Timestamp;
 use tempfile::TempPath;
 
@@ -192,7 +192,7 @@ async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<E
     let below = |path: &str| path.strip_prefix(folder).unwrap_or(path).trim_start_matches('/').to_owned();
     for object in listed {
         let wanted = match &glob {
-            Some(glob) => glob.matches(&object.path),
+            Some(glob) => is_named_by(glob, &object.path),
             None => !below(&object.path).split('/').any(hidden_name),
         };
         if !wanted || object.path.ends_with('/') {
@@ -213,6 +213,18 @@ async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<E
         });
     }
     Ok(())
+}
+
+/// As with local files: `*` stays within a folder, a matching folder stands for everything in it, and hidden names are
+/// left out.
+fn is_named_by(glob: &Pattern, path: &str) -> bool {
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+    let mut ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.any(|end| {
+        let (matched, below) = path.split_at(end);
+        let name = matched.rsplit('/').next().unwrap_or(matched);
+        glob.matches_with(matched, options) && !hidden_name(name) && !below.split('/').any(hidden_name)
+    })
 }
 
 fn spool_stdin(forced: Option<Format>) -> Result<Export> {
@@ -243,5 +255,16 @@ mod tests {
         let error = kind_of("x.log", None).unwrap_err();
         assert!(error.hint_text().unwrap().contains("--format"), "{error}");
         assert!(kind_of("x.parquet.gz", None).is_err());
+    }
+
+    #[test]
+    fn a_glob_over_keys_means_what_it_means_over_files() {
+        let named = |glob: &str, path: &str| is_named_by(&Pattern::new(glob).unwrap(), path);
+        assert!(named("in/*.ndjson", "in/a.ndjson") && !named("in/*.ndjson", "in/deep/a.ndjson"));
+        assert!(named("in/*", "in/deep/er/a.ndjson") && named("in/**/*.ndjson", "in/deep/er/a.ndjson"));
+        assert!(!named("in/*", "in/_a.ndjson") && !named("in/*", "in/deep/.a.ndjson") && !named("*", "in/_x/a.ndjson"));
+        assert!(
+            named("in/2026-08-2[45].csv", "in/2026-08-24.csv") && !named("in/2026-08-2[45].csv", "in/2026-08-26.csv")
+        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Flow
 //! [`inputs`] finds the exports and leaves out those the ledger knows; [`read`] decodes them on all cores into the
-//! buffer; [`write`] takes the cells one by one, drops what is there already and writes the files; [`run`] commits.
+//! buffer; [`mod@write`] takes the cells one by one, drops what is there already and writes the files; [`run`] commits.
 //!
 //! # Consistency
 //! `read = accepted + duplicate + dead letter`, for every export, is checked before the commit. When another commit

@@ -20,7 +20,6 @@ use crate::data::ndjson;
 use crate::data::parquet_rows;
 use crate::data::rows::{Cells, RowBuilder, Rules};
 use crate::error::{Context, Result};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// What would be done with an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,7 +93,7 @@ fn sample(export: &Export, rules: &Rules, runtime: &Handle) -> Result<u64> {
     let mut builder = RowBuilder::new(rules, 0);
     if export.format == Format::Parquet {
         let file = source::open_file(export, runtime, Digest::default(), |_| {})?;
-        let parquet = ParquetRecordBatchReaderBuilder::try_new(file).context("open the Parquet file: is it whole?")?;
+        let parquet = parquet_rows::open(file)?;
         let rows = parquet.metadata().file_metadata().num_rows() as u64;
         if let Some(batch) = parquet.build().context("read the Parquet file")?.next() {
             parquet_rows::decode(&batch.context("read the Parquet file")?, 1, &mut builder, |_, _, _| {})?;
@@ -106,8 +105,11 @@ fn sample(export: &Export, rules: &Rules, runtime: &Handle) -> Result<u64> {
     let count = move |bytes| {
         counter.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
     };
-    let mut blocks =
-        Blocks::new(source::open(export, runtime, Digest::default(), count)?, export.format != Format::Ndjson);
+    let delimiter = match export.format {
+        Format::Csv(delimiter) => Some(delimiter),
+        _ => None,
+    };
+    let mut blocks = Blocks::new(source::open(export, runtime, Digest::default(), count)?, delimiter);
     let Some(mut block) = next_block(&mut blocks)? else { return Ok(0) };
     let rows = match export.format {
         Format::Csv(delimiter) => {

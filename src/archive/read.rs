@@ -9,14 +9,13 @@ use std::thread;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Handle;
 
 use super::dead_letters::Collector;
 use super::inputs::{Export, Format};
 use super::source::{self, Digest};
 use crate::context::Context as Ctx;
-use crate::data::blocks::{Block, Blocks};
+use crate::data::blocks::{Block, Blocks, Content, MAX_RECORD_BYTES};
 use crate::data::buffer::{Buffer, Parts};
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
@@ -28,6 +27,8 @@ use crate::progress::{Task, Unit};
 
 /// Blocks read ahead of each decoding thread.
 const AHEAD: usize = 1;
+
+const MAX_RECORD_MIB: usize = MAX_RECORD_BYTES >> 20;
 
 /// Something that holds records.
 #[derive(Debug, Clone)]
@@ -167,31 +168,33 @@ fn read_export(
 ) -> Result<()> {
     match export.format {
         Format::Ndjson => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, false);
+            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, None);
             while let Some(block) = next_block(&mut blocks)? {
-                if block.first_line == 1 && is_json_array(&block.bytes) {
-                    return Err(Error::failed("it is a JSON array, not one object per line")
-                        .hint("write one event per line, for example with: jq -c '.[]' FILE"));
+                if block.first_line == 1 {
+                    check_is_text(&block.bytes)?;
+                    check_is_lines(&block.bytes)?;
                 }
                 send(Work::Lines(number, block))?;
             }
         }
         Format::Csv(delimiter) => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, true);
+            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, Some(delimiter));
             let mut header: Option<Arc<Header>> = None;
             while let Some(mut block) = next_block(&mut blocks)? {
                 let header = match &header {
                     Some(header) => header.clone(),
-                    None => header.insert(Arc::new(Header::take(&mut block, delimiter)?)).clone(),
+                    None => {
+                        check_is_text(&block.bytes)?;
+                        header.insert(Arc::new(Header::take(&mut block, delimiter)?)).clone()
+                    }
                 };
                 send(Work::Csv(number, block, header))?;
             }
         }
         Format::Parquet => {
             let file = source::open_file(export, runtime, digest.clone(), advance)?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-                .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-                .context("open the Parquet file: is it whole?")?;
+            let reader = parquet_rows::open(file)?.with_batch_size(BATCH_ROWS).build();
+            let reader = reader.context("open the Parquet file: is it whole?")?;
             let mut first_row = 1;
             for batch in reader {
                 let batch = batch.context("decode the Parquet file")?;
@@ -213,10 +216,26 @@ pub(super) fn next_block<R: Read>(blocks: &mut Blocks<R>) -> Result<Option<Block
     })
 }
 
-/// `[` and then an object: a whole JSON document, which no line of ours begins with.
-fn is_json_array(bytes: &[u8]) -> bool {
+/// A packed or Parquet file under a text's name would pass for a few bad lines.
+fn check_is_text(bytes: &[u8]) -> Result<()> {
+    let magic: [(&[u8], &str, &str); 3] =
+        [(b"\x1f\x8b", "gzip", ".gz"), (b"\x28\xb5\x2f\xfd", "zstd", ".zst"), (b"PAR1", "Parquet", ".parquet")];
+    match magic.iter().find(|(magic, _, _)| bytes.starts_with(magic)) {
+        None => Ok(()),
+        Some((_, what, ending)) => Err(Error::failed(format!("it holds {what}, which its name does not say"))
+            .code("bad-export")
+            .hint(format!("name it {ending}"))),
+    }
+}
+
+/// `[` and then an object is a whole JSON document, which no line of ours begins with.
+fn check_is_lines(bytes: &[u8]) -> Result<()> {
     let mut visible = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-    visible.next() == Some(&b'[') && matches!(visible.next(), Some(b'{'))
+    if visible.next() == Some(&b'[') && visible.next() == Some(&b'{') {
+        return Err(Error::failed("it is a JSON array, not one object per line")
+            .hint("write one event per line, for example with: jq -c '.[]' FILE"));
+    }
+    Ok(())
 }
 
 struct Decoder<'a> {
@@ -246,11 +265,14 @@ impl Decoder<'_> {
         };
         let mut builder = RowBuilder::new(self.rules, input);
         let records = match work {
-            Work::Lines(_, block) | Work::Csv(_, block, _) if block.too_long => {
-                let limit = crate::data::blocks::MAX_RECORD_BYTES >> 20;
-                let why = Rejection::new(Reason::TooLong, format!("the record is longer than {limit} MiB"));
+            Work::Lines(_, block) | Work::Csv(_, block, _) if block.content == Content::TooLong => {
+                let why = Rejection::new(Reason::TooLong, format!("the record is longer than {MAX_RECORD_MIB} MiB"));
                 let letter = self.letter(input, block.first_line, &block.bytes, why);
                 note(self.dead.add(input, &DeadLetter { truncated: true, ..letter }));
+                1
+            }
+            Work::Csv(_, block, header) if block.content == Content::OpenQuote => {
+                note(self.refuse(input, block.first_line, block.bytes.trim_ascii_end(), open_quote(), Some(&header)));
                 1
             }
             Work::Lines(_, block) => {
@@ -299,8 +321,15 @@ impl Decoder<'_> {
             again(Refused::Record(Rejection { reason: letter.reason, detail: letter.detail.clone() }));
             return Ok(());
         }
-        let block = Block { bytes: letter.raw.clone().into_bytes(), first_line: line, too_long: false };
+        let delimiter = (letter.format == RecordFormat::Csv).then_some(b',');
+        let Some(block) = Blocks::new(letter.raw.as_bytes(), delimiter).next_block().context("read a dead letter")?
+        else {
+            again(Refused::Record(Rejection { reason: letter.reason, detail: letter.detail.clone() }));
+            return Ok(());
+        };
+        let block = Block { first_line: line, ..block };
         match (letter.format, &letter.header) {
+            (RecordFormat::Csv, Some(_)) if block.content == Content::OpenQuote => again(open_quote()),
             (RecordFormat::Csv, Some(header)) => {
                 let header = Header::parse(header)?;
                 csv::decode(&block, &header, &self.rules.null_tokens, builder, |_, _, why| again(why));
@@ -330,6 +359,11 @@ impl Decoder<'_> {
     fn letter(&self, input: u64, line: u64, raw: &[u8], why: Rejection) -> DeadLetter {
         dead_letter(self.inputs[input as usize].name(), line, raw, why)
     }
+}
+
+fn open_quote() -> Refused {
+    let detail = format!("a quote opens and does not close within {MAX_RECORD_MIB} MiB or before the end");
+    Refused::Record(Rejection::new(Reason::Syntax, detail))
 }
 
 /// A dead letter of an NDJSON record; bytes that are no text are kept as hex.

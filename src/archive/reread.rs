@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Handle;
 
 use super::inputs::{Export, Format};
@@ -14,7 +13,7 @@ use super::source::{self, Digest};
 use crate::data::blocks::Blocks;
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
-use crate::data::parquet_rows::{BATCH_ROWS, to_json};
+use crate::data::parquet_rows::{self, BATCH_ROWS, to_json};
 use crate::data::rows::{Rejection, export_and_line};
 use crate::error::{Context, Error, Result};
 use crate::model::{DeadLetter, Reason, RecordFormat};
@@ -80,14 +79,14 @@ fn reread(
     };
     match export.format {
         Format::Ndjson => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), |_| {})?, false);
+            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), |_| {})?, None);
             while let Some(block) = next_block(&mut blocks)? {
                 let all = (block.first_line..).zip(ndjson::lines(&block.bytes));
                 all.filter(|(line, _)| wanted(*line)).try_for_each(|(line, raw)| keep(line, raw, None))?;
             }
         }
         Format::Csv(delimiter) => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), |_| {})?, true);
+            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), |_| {})?, Some(delimiter));
             let mut header: Option<Header> = None;
             while let Some(mut block) = next_block(&mut blocks)? {
                 let header = match &header {
@@ -96,15 +95,14 @@ fn reread(
                 };
                 for (line, raw) in csv::records(&block, header) {
                     if wanted(line) {
-                        keep(line, raw.as_bytes(), Some(header))?;
+                        keep(line, &raw, Some(header))?;
                     }
                 }
             }
         }
         Format::Parquet => {
             let file = source::open_file(export, runtime, digest.clone(), |_| {})?;
-            let reader =
-                ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.with_batch_size(BATCH_ROWS).build());
+            let reader = parquet_rows::open(file)?.with_batch_size(BATCH_ROWS).build();
             let mut first = 1;
             for batch in reader.context("open the Parquet file")? {
                 let batch = batch.context("decode the Parquet file")?;

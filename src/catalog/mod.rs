@@ -6,7 +6,7 @@
 //!
 //! # Consistency
 //! `_tier/root/<version>.parquet` is created if absent and never changed: creating it is the commit. A writer that
-//! loses the race checks its precondition against the winner and rebuilds only the root ([`commit`]).
+//! loses the race checks its precondition against the winner and rebuilds only the root ([`commit()`]).
 //!
 //! # Crash
 //! Data files and leaves are durable before the root is created. A crash before that leaves orphans that no root

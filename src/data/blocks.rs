@@ -1,11 +1,12 @@
 //! Cuts a stream of records into blocks of whole records, so that many threads can decode one export.
 //!
-//! A record ends at a line break; in CSV only at one outside quotes. RFC 4180 escapes a quote by doubling it, so a
-//! record is open exactly while its quotes are odd in number.
+//! A record ends at a line break; in CSV only at one outside quotes. A quote opens only at the beginning of a field, as
+//! the CSV reader has it: in `5" disk` it is a letter like others. One that opens and never closes would swallow the
+//! rest of the export, so its line alone is given up and the next is a record again.
 
 use std::io::{self, Read};
 
-use memchr::{memchr_iter, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
 
 /// Big enough that a block's columns amortise their set-up, small enough that a few of them per thread are cheap.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -16,20 +17,30 @@ pub const MAX_RECORD_BYTES: usize = 16 << 20;
 /// What a dead letter keeps of a record that is too long.
 const KEPT_OF_LONG_RECORD: usize = 64 << 10;
 
-/// Whole records; the last may lack its line break.
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Whole records; the last may lack its line break.
+    Records,
+    /// The beginning of a record that is longer than [`MAX_RECORD_BYTES`].
+    TooLong,
+    /// One line, in which a quote opens that does not close within [`MAX_RECORD_BYTES`].
+    OpenQuote,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub bytes: Vec<u8>,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
-    /// Not records but the beginning of one that is longer than [`MAX_RECORD_BYTES`].
-    pub too_long: bool,
+    pub content: Content,
 }
 
 /// Reads blocks one after another.
 pub struct Blocks<R> {
     source: R,
-    quoted: bool,
+    /// Of CSV, whose quotes can hold line breaks.
+    delimiter: Option<u8>,
     block_bytes: usize,
     /// Bytes read and not yet given out.
     pending: Vec<u8>,
@@ -37,44 +48,71 @@ pub struct Blocks<R> {
     ended: bool,
 }
 
+/// What is known of the pending bytes so far.
+#[derive(Default)]
+struct Scan {
+    /// Bytes looked at.
+    at: usize,
+    /// Ends of the first and the last whole record.
+    first_end: Option<usize>,
+    end: Option<usize>,
+    /// Whether a quote is open.
+    is_open: bool,
+    /// Where one closed: another right after it opens it again.
+    closed_at: Option<usize>,
+}
+
 impl<R: Read> Blocks<R> {
-    /// `quoted`: line breaks inside double quotes do not end a record.
-    pub fn new(source: R, quoted: bool) -> Self {
-        Self::with_block_size(source, quoted, BLOCK_BYTES)
+    /// `delimiter` is given for CSV: line breaks inside double quotes do not end a record.
+    pub fn new(source: R, delimiter: Option<u8>) -> Self {
+        Self::with_block_size(source, delimiter, BLOCK_BYTES)
     }
 
-    fn with_block_size(source: R, quoted: bool, block_bytes: usize) -> Self {
-        Blocks { source, quoted, block_bytes, pending: Vec::new(), line: 1, ended: false }
+    fn with_block_size(source: R, delimiter: Option<u8>, block_bytes: usize) -> Self {
+        Blocks { source, delimiter, block_bytes, pending: Vec::new(), line: 1, ended: false }
     }
 
     pub fn next_block(&mut self) -> io::Result<Option<Block>> {
-        let mut scanned = 0;
-        let mut end = None;
-        let mut open = false;
+        let mut scan = Scan::default();
         loop {
-            if end.is_some() && self.pending.len() >= self.block_bytes {
-                break;
+            self.scan(&mut scan);
+            match (scan.first_end, scan.end) {
+                (Some(first), _) if first > MAX_RECORD_BYTES => return Ok(Some(self.take_long_record(first))),
+                (_, Some(end)) if self.pending.len() >= self.block_bytes => return Ok(Some(self.take(end))),
+                (_, None) if self.pending.len() > MAX_RECORD_BYTES => {
+                    return if scan.is_open {
+                        Ok(Some(self.take_open_line()))
+                    } else {
+                        self.skip_long_record().map(Some)
+                    };
+                }
+                _ if self.fill()? => {}
+                (_, None) if scan.is_open => return Ok(Some(self.take_open_line())),
+                (_, Some(end)) if scan.is_open => return Ok(Some(self.take(end))),
+                _ if self.pending.is_empty() => return Ok(None),
+                _ => return Ok(Some(self.take(self.pending.len()))),
             }
-            if self.pending.len() - end.unwrap_or(0) > MAX_RECORD_BYTES && end.is_none() {
-                return self.skip_long_record(open).map(Some);
-            }
-            if !self.fill()? {
-                end = (!self.pending.is_empty()).then_some(self.pending.len());
-                break;
-            }
-            (end, open) = self.last_end(scanned, end, open);
-            scanned = self.pending.len();
         }
-        let Some(end) = end else { return Ok(None) };
-        let rest = self.pending.split_off(end);
-        let bytes = std::mem::replace(&mut self.pending, rest);
-        Ok(Some(self.block(bytes, false)))
     }
 
-    fn block(&mut self, bytes: Vec<u8>, too_long: bool) -> Block {
+    /// The first `end` bytes, which are whole records.
+    fn take(&mut self, end: usize) -> Block {
+        let rest = self.pending.split_off(end);
+        let bytes = std::mem::replace(&mut self.pending, rest);
         let first_line = self.line;
         self.line += memchr_iter(b'\n', &bytes).count() as u64;
-        Block { bytes, first_line, too_long }
+        Block { bytes, first_line, content: Content::Records }
+    }
+
+    fn take_open_line(&mut self) -> Block {
+        let end = memchr(b'\n', &self.pending).map_or(self.pending.len(), |at| at + 1);
+        Block { content: Content::OpenQuote, ..self.take(end) }
+    }
+
+    fn take_long_record(&mut self, end: usize) -> Block {
+        let mut block = Block { content: Content::TooLong, ..self.take(end) };
+        block.bytes.truncate(KEPT_OF_LONG_RECORD);
+        block
     }
 
     /// Reads more; `false` at the end. The first bytes lose their byte-order mark.
@@ -94,51 +132,50 @@ impl<R: Read> Blocks<R> {
         Ok(self.pending.len() > before)
     }
 
-    /// The end of the last whole record, looking only at bytes from `from` on; and whether a quote is open at the end.
-    fn last_end(&self, from: usize, before: Option<usize>, mut open: bool) -> (Option<usize>, bool) {
-        let new = &self.pending[from..];
-        if !self.quoted {
-            return (memchr::memrchr(b'\n', new).map(|at| from + at + 1).or(before), false);
-        }
-        let mut end = before;
-        for at in memchr2_iter(b'"', b'\n', new) {
-            match new[at] {
-                b'"' => open = !open,
-                _ if !open => end = Some(from + at + 1),
-                _ => {}
+    /// Looks at the bytes that came since the last time.
+    fn scan(&self, scan: &mut Scan) {
+        let new = &self.pending[scan.at..];
+        let offset = scan.at;
+        scan.at = self.pending.len();
+        let Some(delimiter) = self.delimiter else {
+            if scan.first_end.is_none() {
+                scan.first_end = memchr(b'\n', new).map(|at| offset + at + 1);
             }
-        }
-        (end, open)
-    }
-
-    /// Gives out the beginning of a record that is too long and drops the rest, up to the next line break outside
-    /// quotes, or for want of one the end.
-    fn skip_long_record(&mut self, mut open: bool) -> io::Result<Block> {
-        let mut kept = self.pending.clone();
-        kept.truncate(KEPT_OF_LONG_RECORD);
-        let first_line = self.line;
-        self.line += memchr_iter(b'\n', &self.pending).count() as u64;
-        self.pending.clear();
-        while self.fill()? {
-            let mut end = None;
-            for at in memchr2_iter(b'"', b'\n', &self.pending) {
-                match self.pending[at] {
-                    b'"' if self.quoted => open = !open,
-                    b'\n' if !open => {
-                        end = Some(at + 1);
-                        break;
-                    }
-                    _ => {}
+            scan.end = memrchr(b'\n', new).map(|at| offset + at + 1).or(scan.end);
+            return;
+        };
+        for at in memchr2_iter(b'"', b'\n', new).map(|at| offset + at) {
+            match self.pending[at] {
+                b'"' if scan.is_open => (scan.is_open, scan.closed_at) = (false, Some(at)),
+                b'"' => {
+                    let before = at.checked_sub(1).map(|before| self.pending[before]);
+                    let begins_field = before.is_none_or(|byte| byte == delimiter || matches!(byte, b'\n' | b'\r'));
+                    scan.is_open = begins_field || (at > 0 && scan.closed_at == Some(at - 1));
+                }
+                _ if scan.is_open => {}
+                _ => {
+                    scan.first_end.get_or_insert(at + 1);
+                    scan.end = Some(at + 1);
                 }
             }
-            let skipped = end.unwrap_or(self.pending.len());
-            self.line += memchr_iter(b'\n', &self.pending[..skipped]).count() as u64;
-            self.pending.drain(..skipped);
+        }
+    }
+
+    /// Gives out the beginning of a record whose end is not in sight and drops the rest of it.
+    fn skip_long_record(&mut self) -> io::Result<Block> {
+        let mut kept = std::mem::take(&mut self.pending);
+        let first_line = self.line;
+        self.line += memchr_iter(b'\n', &kept).count() as u64;
+        kept.truncate(KEPT_OF_LONG_RECORD);
+        while self.fill()? {
+            let end = memchr(b'\n', &self.pending);
+            self.pending.drain(..end.map_or(self.pending.len(), |at| at + 1));
             if end.is_some() {
+                self.line += 1;
                 break;
             }
         }
-        Ok(Block { bytes: kept, first_line, too_long: true })
+        Ok(Block { bytes: kept, first_line, content: Content::TooLong })
     }
 }
 
@@ -146,8 +183,8 @@ impl<R: Read> Blocks<R> {
 mod tests {
     use super::*;
 
-    fn blocks(text: &str, quoted: bool, size: usize) -> Vec<(String, u64)> {
-        let mut blocks = Blocks::with_block_size(text.as_bytes(), quoted, size);
+    fn blocks(text: &str, delimiter: Option<u8>, size: usize) -> Vec<(String, u64)> {
+        let mut blocks = Blocks::with_block_size(text.as_bytes(), delimiter, size);
         let mut all = Vec::new();
         while let Some(block) = blocks.next_block().unwrap() {
             all.push((String::from_utf8(block.bytes).unwrap(), block.first_line));
@@ -159,7 +196,7 @@ mod tests {
     fn blocks_hold_whole_lines_and_know_their_numbers() {
         let text = "one\ntwo\n\nfour\nfive";
         for size in 1..30 {
-            let got = blocks(text, false, size);
+            let got = blocks(text, None, size);
             assert_eq!(got.iter().map(|(t, _)| t.as_str()).collect::<String>(), text, "block size {size}");
             let mut before = 0;
             for (block, line) in &got {
@@ -174,7 +211,7 @@ mod tests {
     #[test]
     fn a_quoted_line_break_does_not_end_a_csv_record() {
         for size in 1..30 {
-            let got = blocks("a,\"x\ny\"\nb,\"\"\"\n\"\nc,1\n", true, size);
+            let got = blocks("a,\"x\ny\"\nb,\"\"\"\n\"\nc,1\n", Some(b','), size);
             for (block, _) in &got {
                 assert_eq!(block.matches('"').count() % 2, 0, "block {block:?} of size {size}");
                 assert!(block.starts_with(['a', 'b', 'c']));
@@ -184,18 +221,51 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_dropped() {
-        assert_eq!(blocks("\u{feff}a\n", false, 100), [("a\n".to_owned(), 1)]);
+        assert_eq!(blocks("\u{feff}a\n", None, 100), [("a\n".to_owned(), 1)]);
+    }
+
+    fn contents(text: &str, delimiter: Option<u8>) -> Vec<(Content, u64, usize)> {
+        let mut reader = Blocks::new(text.as_bytes(), delimiter);
+        let mut seen = Vec::new();
+        while let Some(block) = reader.next_block().unwrap() {
+            seen.push((block.content, block.first_line, block.bytes.len()));
+        }
+        seen
     }
 
     #[test]
     fn a_record_that_is_too_long_is_cut_and_the_next_is_whole() {
-        let long = "x".repeat(MAX_RECORD_BYTES + BLOCK_BYTES);
-        let text = format!("a\n{long}\nb\n");
-        let mut reader = Blocks::new(text.as_bytes(), false);
-        let mut seen = Vec::new();
-        while let Some(block) = reader.next_block().unwrap() {
-            seen.push((block.too_long, block.first_line, block.bytes.len()));
+        use Content::{Records, TooLong};
+        let cut = (TooLong, 2, KEPT_OF_LONG_RECORD);
+        for length in [MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1, MAX_RECORD_BYTES + 2 * BLOCK_BYTES] {
+            let long = "x".repeat(length);
+            for delimiter in [None, Some(b',')] {
+                let got = contents(&format!("a\n{long}\nb\n"), delimiter);
+                assert_eq!(got, [(Records, 1, 2), cut, (Records, 3, 2)], "{length} {delimiter:?}");
+            }
+            let got = contents(&format!("a\n{long}"), None);
+            let last = if length > MAX_RECORD_BYTES { cut } else { (Records, 2, length) };
+            assert_eq!(got, [(Records, 1, 2), last], "{length}");
         }
-        assert_eq!(seen, [(false, 1, 2), (true, 2, KEPT_OF_LONG_RECORD), (false, 3, 2)]);
+    }
+
+    #[test]
+    fn an_open_quote_costs_one_line() {
+        use Content::{OpenQuote, Records};
+        let rest = "d,1\n".repeat(MAX_RECORD_BYTES / 4 + BLOCK_BYTES);
+        let got = contents(&format!("a,1\nb,\"2\n{rest}"), Some(b','));
+        assert_eq!(got[..2], [(Records, 1, 4), (OpenQuote, 2, 5)]);
+        assert_eq!(
+            got[2..]
+                .iter()
+                .map(|(content, _, bytes)| {
+                    assert_eq!(*content, Records);
+                    bytes
+                })
+                .sum::<usize>(),
+            rest.len()
+        );
+        assert_eq!(contents("a,1\nb,\"2\nc,3\n", Some(b',')), [(Records, 1, 4), (OpenQuote, 2, 5), (Records, 3, 4)]);
+        assert_eq!(contents("a,5\" x\nb,\"2\n\"\nc,\"\"\n", Some(b',')), [(Records, 1, 19)]);
     }
 }

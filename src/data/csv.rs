@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
-use super::blocks::Block;
+use super::blocks::{Block, Content};
 use super::rows::{Fields, Refused, Rejection, RowBuilder};
 use super::values::Scalar;
 use crate::error::{Context, Error, Result};
@@ -22,6 +22,9 @@ pub struct Header {
 impl Header {
     /// Takes the header off an export's first block.
     pub fn take(block: &mut Block, delimiter: u8) -> Result<Self> {
+        if block.content != Content::Records {
+            return Err(Error::failed("the header line does not end, or a quote in it does not close"));
+        }
         let mut reader =
             ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(&block.bytes[..]);
         let mut record = ByteRecord::new();
@@ -41,15 +44,23 @@ impl Header {
             }
         }
         let end = reader.position().byte() as usize;
+        if block.bytes[..end.min(block.bytes.len())].ends_with(b"\r") && block.bytes.get(end) != Some(&b'\n') {
+            return Err(Error::failed("its lines end with a carriage return alone")
+                .hint("convert it, for example with: tr '\\r' '\\n' < FILE"));
+        }
         let taken = block.bytes.drain(..end.min(block.bytes.len()));
         block.first_line += memchr::memchr_iter(b'\n', taken.as_slice()).count() as u64;
         drop(taken);
-        Ok(Header { line: to_line(&ByteRecord::from(names.clone())), names, delimiter })
+        Ok(Header {
+            line: String::from_utf8_lossy(&to_line(&ByteRecord::from(names.clone()))).into_owned(),
+            names,
+            delimiter,
+        })
     }
 
     /// The header of a dead letter.
     pub fn parse(line: &str) -> Result<Self> {
-        let mut block = Block { bytes: line.as_bytes().to_vec(), first_line: 1, too_long: false };
+        let mut block = Block { bytes: line.as_bytes().to_vec(), first_line: 1, content: Content::Records };
         Self::take(&mut block, b',')
     }
 }
@@ -78,14 +89,14 @@ pub fn decode(
         let outcome = outcome.and_then(|()| builder.finish(&mut fields, line));
         if let Err(why) = outcome {
             builder.abandon(&mut fields);
-            refused(line, to_line(&record).into_bytes(), why);
+            refused(line, to_line(&record), why);
         }
     }
     records
 }
 
 /// The records of a block as comma-delimited lines, with their line numbers.
-pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u64, String)> + use<'a> {
+pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u64, Vec<u8>)> + use<'a> {
     let reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -139,10 +150,11 @@ fn read_record<'a>(
     Ok(())
 }
 
-/// A record as one comma-delimited line without its end.
-fn to_line(record: &ByteRecord) -> String {
+/// A record as one comma-delimited line without its end, in the export's own encoding.
+fn to_line(record: &ByteRecord) -> Vec<u8> {
     let mut writer = WriterBuilder::new().flexible(true).from_writer(Vec::new());
     let written = writer.write_byte_record(record).ok().and_then(|()| writer.into_inner().ok());
-    let bytes = written.unwrap_or_default();
-    String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned()
+    let mut line = written.unwrap_or_default();
+    line.pop_if(|byte| *byte == b'\n');
+    line
 }

@@ -1,19 +1,38 @@
 //! Parquet exports, row by row.
 
 use std::borrow::Cow;
+use std::fs::File;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType, UInt64Type};
 use arrow::json::LineDelimitedWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::rows::{Fields, Refused, Rejection, RowBuilder};
 use super::values::Scalar;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// Rows decoded at once.
 pub const BATCH_ROWS: usize = 8192;
+
+/// Opens a Parquet file. A broken one is an error here: its reader takes the footer at its word and would panic.
+pub fn open(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let size = file.metadata().context("look at its size")?.len();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).context("open the Parquet file: is it whole?")?;
+    let lies_within = |column: &ColumnChunkMetaData| {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let end = start.checked_add(column.compressed_size());
+        start >= 0 && column.compressed_size() >= 0 && end.is_some_and(|end| end as u64 <= size)
+    };
+    let mut columns = builder.metadata().row_groups().iter().flat_map(|group| group.columns());
+    if !columns.all(lies_within) {
+        return Err(Error::failed("the Parquet footer names bytes that are not there").code("bad-export"));
+    }
+    Ok(builder)
+}
 
 /// Decodes a batch; `refused` receives each row that is no event, with its number. `first_row` counts from 1.
 pub fn decode(

@@ -13,6 +13,7 @@ use crate::context::Context as Ctx;
 use crate::error::{Context, Result};
 use crate::model::micros_of_timestamp;
 use crate::scan::EventsTable;
+use crate::store::Location;
 
 /// Where `events` is registered; SHOW and error messages spell it out.
 pub const CATALOG: &str = "tier";
@@ -20,6 +21,9 @@ pub const SCHEMA: &str = "archive";
 
 /// Files read side by side from a store that answers slowly and many at once, whatever the number of cores.
 const REMOTE_READS_IN_FLIGHT: usize = 16;
+
+/// Fewer bytes than this are not worth cutting files into ranges for: each range opens its file anew.
+const BYTES_WORTH_CUTTING: usize = 16 << 20;
 
 /// Named in the message when memory runs out.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
@@ -42,7 +46,7 @@ fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
     let mut config =
         SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, SCHEMA);
     let options = config.options_mut();
-    if ctx.store.local_root().is_none() {
+    if matches!(ctx.store.location(), Location::S3 { .. }) {
         options.execution.target_partitions = REMOTE_READS_IN_FLIGHT;
     }
     let partitions = options.execution.target_partitions.max(1);
@@ -50,6 +54,7 @@ fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
+    options.optimizer.repartition_file_min_size = BYTES_WORTH_CUTTING;
     options.sql_parser.collect_spans = true;
     config
 }

@@ -4,7 +4,7 @@
 //! Here the first step fetches a tail of the file, as long as everything small in it or the whole file where that is
 //! small, and the later steps are served from it while any reader of the file lives.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -33,6 +33,9 @@ const BESIDE_FOOTER_BYTES: u64 = 64 << 10;
 /// Known tails before the dead ones are dropped.
 const TAILS_BEFORE_CLEANING: usize = 1024;
 
+/// Tails kept of files that are read in several ranges, one after the other perhaps.
+const TAILS_KEPT: usize = 32;
+
 /// The end of a file, from `start`.
 struct Tail {
     start: u64,
@@ -42,7 +45,14 @@ struct Tail {
 /// Makes the readers of one scan.
 pub struct Readers {
     store: Arc<dyn ObjectStore>,
-    tails: Mutex<HashMap<Path, Weak<Tail>>>,
+    tails: Mutex<Tails>,
+}
+
+#[derive(Default)]
+struct Tails {
+    /// Of files that somebody reads.
+    known: HashMap<Path, Weak<Tail>>,
+    kept: VecDeque<Arc<Tail>>,
 }
 
 impl Readers {
@@ -53,17 +63,23 @@ impl Readers {
     /// The tail that the living readers of a file share.
     fn tail(&self, file: &PartitionedFile) -> Arc<Tail> {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tail) = tails.get(file.path()).and_then(Weak::upgrade) {
+        if let Some(tail) = tails.known.get(file.path()).and_then(Weak::upgrade) {
             return tail;
         }
-        if tails.len() >= TAILS_BEFORE_CLEANING {
-            tails.retain(|_, tail| tail.strong_count() > 0);
+        if tails.known.len() >= TAILS_BEFORE_CLEANING {
+            tails.known.retain(|_, tail| tail.strong_count() > 0);
         }
         let size = file.object_meta.size;
         let footer = file.metadata_size_hint.unwrap_or(0) as u64;
         let wanted = if size <= WHOLE_FILE_BYTES { size } else { footer + BESIDE_FOOTER_BYTES };
         let tail = Arc::new(Tail { start: size.saturating_sub(wanted), bytes: OnceCell::new() });
-        tails.insert(file.path().clone(), Arc::downgrade(&tail));
+        tails.known.insert(file.path().clone(), Arc::downgrade(&tail));
+        if file.range.is_some() {
+            if tails.kept.len() == TAILS_KEPT {
+                tails.kept.pop_front();
+            }
+            tails.kept.push_back(tail.clone());
+        }
         tail
     }
 }

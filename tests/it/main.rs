@@ -1,8 +1,13 @@
 //! Tests of the library as its callers see it.
 
 mod archive;
+mod cli;
+mod crash;
 mod golden;
 mod hostile;
+mod minio;
 mod query;
 mod query_output;
+mod readers;
+mod store;
 mod support;

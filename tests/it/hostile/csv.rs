@@ -110,14 +110,3 @@ async fn a_header_alone_is_an_export_without_records() {
         assert_eq!(counts(&lab.archive(&["a.csv"]).await), (0, 0, 0, 0), "{text:?}");
     }
 }
-
-/// Old Macintosh files end their lines with a carriage return alone.
-#[tokio::test(flavor = "multi_thread")]
-async fn carriage_returns_alone_end_records_too() {
-    let lab = Lab::new();
-    let records = [record(1, "a"), record(2, "b"), record(2, "c"), record(3, "d"), record(3, "d"), "x\n".to_owned()];
-    lab.write("a.csv", (HEADER.to_owned() + &records.concat()).replace('\n', "\r"));
-    assert_eq!(counts(&lab.archive(&["a.csv"]).await), (6, 3, 1, 2));
-    let raw: Vec<String> = lab.letters().await.into_iter().map(|letter| letter.raw).collect();
-    assert_eq!(raw, [record(2, "c").trim_end(), "x"]);
-}

@@ -67,10 +67,6 @@ impl Lab {
         request(names.iter().map(|name| self.path(name).to_string_lossy().into_owned()).collect())
     }
 
-    pub async fn try_archive(&self, names: &[&str]) -> Result<ArchiveReport> {
-        archive::archive(&self.ctx, &self.request(names)).await
-    }
-
     pub async fn archive(&self, names: &[&str]) -> ArchiveReport {
         self.archive_with(names, |_| {}).await
     }

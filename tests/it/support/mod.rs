@@ -1,4 +1,7 @@
 //! What several test modules share.
 
 pub mod events;
+pub mod fault;
 pub mod lab;
+pub mod minio;
+pub mod tier;

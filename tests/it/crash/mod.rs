@@ -1,0 +1,6 @@
+//! Recovery is running again: whatever dies wherever, the next run makes it whole.
+
+mod faults;
+mod kills;
+mod together;
+mod vacuum;

@@ -1,0 +1,89 @@
+//! Other programs read the tree of cells as it is: DuckDB, Polars and pyarrow count what the catalog counts.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use tier::catalog::Snapshot;
+use tier::store::{Location, Store};
+
+use crate::support::lab::line;
+use crate::support::tier::{Tier, sample_data};
+
+type Cells = BTreeMap<String, u64>;
+
+/// Rows by `date/type/tenant`.
+async fn of_the_catalog(tier: &Tier) -> Cells {
+    let store = Store::open(&Location::Local(tier.path("archive"))).await.unwrap();
+    let mut cells = Cells::new();
+    for file in Snapshot::open(&store).await.unwrap().files(|_| true).await.unwrap() {
+        let name = format!("{}/{}/{}", file.dates.min, file.event_types.min, file.tenants.min);
+        *cells.entry(name).or_default() += file.rows;
+    }
+    cells
+}
+
+/// The same as each reader sees it.
+fn of_the_readers(tier: &Tier) -> BTreeMap<String, Cells> {
+    let python = std::env::var("TIER_TEST_READERS").expect("no readers to test with: run the tests with infra/test.sh");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/infra/read_tree.py");
+    let output = Command::new(python).arg(script).arg(tier.path("archive")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn all_agree(tier: &Tier) -> Cells {
+    let expected = of_the_catalog(tier).await;
+    let readers = of_the_readers(tier);
+    assert_eq!(readers.keys().collect::<Vec<_>>(), ["duckdb", "polars", "pyarrow"]);
+    for (reader, cells) in readers {
+        assert_eq!(cells, expected, "{reader}");
+    }
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reader_counts_the_sample_week_as_the_catalog_does() {
+    let tier = Tier::new();
+    tier.ok(&["archive", &sample_data(), "--archive", "archive"]);
+    let cells = all_agree(&tier).await;
+    assert_eq!(cells.values().sum::<u64>(), 1_500);
+    // A second run adds files to cells that have some, and a column that the others lack.
+    tier.write("late.ndjson", line("late", "2026-08-24T12:00:00Z", r#""brand_new":1.5"#));
+    tier.ok(&["archive", "late.ndjson", "--archive", "archive"]);
+    assert_eq!(all_agree(&tier).await.values().sum::<u64>(), 1_501);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reader_finds_odd_tenants_and_types_under_their_own_names() {
+    let tier = Tier::new();
+    let names = [
+        "007",
+        "a=b",
+        "名前",
+        "a b",
+        "%2e",
+        "..",
+        "a:b",
+        "é",
+        "100%",
+        "a'b",
+        "a+b",
+        "a&b",
+        "1e3",
+        "true",
+        "2026-08-24",
+        "null",
+    ];
+    let mut text = String::new();
+    for (number, name) in names.iter().enumerate() {
+        for copy in 0..=number {
+            let row = line(&format!("{number}-{copy}"), "2026-08-24T12:00:00Z", "");
+            text.push_str(&row.replace("\"acme\"", &format!("{name:?}")).replace("\"login\"", &format!("{name:?}")));
+            text.push('\n');
+        }
+    }
+    tier.write("odd.ndjson", text);
+    tier.ok(&["archive", "odd.ndjson", "--archive", "archive"]);
+    let expected: Cells = (1..).zip(names).map(|(rows, name)| (format!("2026-08-24/{name}/{name}"), rows)).collect();
+    assert_eq!(all_agree(&tier).await, expected);
+}
