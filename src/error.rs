@@ -63,6 +63,8 @@ struct Inner {
     kind: Kind,
     code: &'static str,
     message: String,
+    /// The message is what was being done, as a verb phrase; the source is what went wrong.
+    is_phrase: bool,
     hint: Option<String>,
     commands: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -74,6 +76,7 @@ impl Error {
             kind,
             code: kind.code(),
             message: message.into(),
+            is_phrase: false,
             hint: None,
             commands: Vec::new(),
             source: None,
@@ -117,6 +120,11 @@ impl Error {
 
     pub fn stable_code(&self) -> &'static str {
         self.0.code
+    }
+
+    /// The message as a sentence of its own.
+    pub fn headline(&self) -> String {
+        if self.0.is_phrase { format!("failed to {}", self.0.message) } else { self.0.message.clone() }
     }
 
     /// The first hint on the chain: context added further out does not hide it.
@@ -185,7 +193,9 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for Result<T, E> {
                 Some(error) => (error.kind(), error.stable_code()),
                 None => (Kind::Failed, Kind::Failed.code()),
             };
-            Error::new(kind, phrase()).code(code).with_source(source)
+            let mut error = Error::new(kind, phrase()).code(code).with_source(source);
+            error.0.is_phrase = true;
+            error
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use glob::{MatchOptions, Pattern};
 use jiff::Timestamp;
@@ -152,18 +152,30 @@ fn file_export(path: &Path, forced: Option<Format>) -> Result<Export> {
     let metadata = fs::metadata(path).with_context(phrase)?;
     let absolute = fs::canonicalize(path).with_context(phrase)?;
     let modified = metadata.modified().with_context(phrase)?;
-    let micros = modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros());
     Ok(Export {
         stamp: ExportStamp {
             path: absolute.to_string_lossy().into_owned(),
             size_bytes: metadata.len(),
-            version: micros.to_string(),
+            version: version_of(modified),
         },
         format,
         compression,
         place: Place::File(path.to_owned()),
         modified: Timestamp::try_from(modified).ok(),
     })
+}
+
+/// Of a local file: microseconds since the epoch.
+fn version_of(modified: SystemTime) -> String {
+    modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros()).to_string()
+}
+
+impl Export {
+    /// Whether a local file is still as it was found.
+    pub fn is_unchanged(&self, path: &Path) -> std::io::Result<bool> {
+        let metadata = fs::metadata(path)?;
+        Ok(metadata.len() == self.stamp.size_bytes && version_of(metadata.modified()?) == self.stamp.version)
+    }
 }
 
 async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<Export>) -> Result<()> {

@@ -216,15 +216,20 @@ pub(super) fn next_block<R: Read>(blocks: &mut Blocks<R>) -> Result<Option<Block
     })
 }
 
-/// A packed or Parquet file under a text's name would pass for a few bad lines.
+/// A packed or Parquet file under a text's name, or UTF-16, would pass for a few bad lines.
 fn check_is_text(bytes: &[u8]) -> Result<()> {
-    let magic: [(&[u8], &str, &str); 3] =
-        [(b"\x1f\x8b", "gzip", ".gz"), (b"\x28\xb5\x2f\xfd", "zstd", ".zst"), (b"PAR1", "Parquet", ".parquet")];
+    let magic: [(&[u8], &str, &str); 5] = [
+        (b"\x1f\x8b", "gzip", "name it .gz"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "name it .zst"),
+        (b"PAR1", "Parquet", "name it .parquet"),
+        (b"\xff\xfe", "UTF-16", "convert it with: iconv -f UTF-16 -t UTF-8 FILE"),
+        (b"\xfe\xff", "UTF-16", "convert it with: iconv -f UTF-16 -t UTF-8 FILE"),
+    ];
     match magic.iter().find(|(magic, _, _)| bytes.starts_with(magic)) {
         None => Ok(()),
-        Some((_, what, ending)) => Err(Error::failed(format!("it holds {what}, which its name does not say"))
+        Some((_, what, way_out)) => Err(Error::failed(format!("it holds {what}, not the text that its name says"))
             .code("bad-export")
-            .hint(format!("name it {ending}"))),
+            .hint(*way_out)),
     }
 }
 

@@ -81,7 +81,7 @@ impl Snapshot {
         }
         match found {
             Some(snapshot) => Ok(snapshot),
-            None => Err(no_such_version(store, format!("the archive has no version as old as {time}")).await?),
+            None => Err(no_such_version(store, format!("the archive has no version as old as {time:.0}")).await?),
         }
     }
 
@@ -188,5 +188,5 @@ async fn no_such_version(store: &Store, message: String) -> Result<Error> {
     let since = Root::decode(root)?.document.time;
     Ok(Error::usage(message)
         .code("no-such-version")
-        .hint(format!("the oldest there is: version {oldest} of {since}; the newest: version {newest}")))
+        .hint(format!("the oldest there is: version {oldest} of {since:.0}; the newest: version {newest}")))
 }

@@ -49,7 +49,8 @@ impl Ui {
     fn start_log(&self, verbose: u8, format: LogFormat) {
         let level = match (self.quiet, verbose) {
             (true, _) => "error",
-            (_, 0) => "warn",
+            // What a library warns about, its error will say again in the user's words.
+            (_, 0) => "error,tier=warn",
             (_, 1) => "warn,tier=debug",
             _ => "debug",
         };
@@ -132,7 +133,7 @@ impl Ui {
                 "format_version": FORMAT_VERSION,
                 "code": error.stable_code(),
                 "exit_code": error.kind().exit_code(),
-                "message": error.to_string(),
+                "message": error.headline(),
                 "causes": error.causes(),
                 "hint": error.hint_text(),
                 "commands": error.commands(),
@@ -144,7 +145,7 @@ impl Ui {
         let mut err = anstream::stderr().lock();
         let (red, cyan, green) = (style(AnsiColor::Red), style(AnsiColor::Cyan), style(AnsiColor::Green));
         let word = if matches!(error.kind(), Kind::Interrupted | Kind::Terminated) { "stopped" } else { "error" };
-        let _ = writeln!(err, "{red}{word}:{red:#} {error}");
+        let _ = writeln!(err, "{red}{word}:{red:#} {}", error.headline());
         for cause in error.causes() {
             let _ = writeln!(err, "  cause: {}", cause.replace('\n', "\n         "));
         }

@@ -39,6 +39,10 @@ impl Header {
                 return Err(Error::failed(format!("column {} has no name in the header line", index + 1))
                     .hint("the first line of a CSV export must name its columns"));
             }
+            if name.contains('\0') {
+                return Err(Error::failed(format!("a column name in the header line has a NUL in it: {name:?}"))
+                    .hint("if the file is UTF-16, convert it with: iconv -f UTF-16 -t UTF-8 FILE"));
+            }
             if names[..index].iter().any(|earlier| earlier.to_lowercase() == name.to_lowercase()) {
                 return Err(Error::failed(format!("column `{name}` is in the header line twice")));
             }

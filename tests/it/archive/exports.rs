@@ -1,11 +1,15 @@
 //! Which exports are read, what is new in them, and what happens to them afterwards.
 
 use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tier::archive::{self, AfterCommit, ExportStatus};
 use tier::error::Kind;
+use tier::progress::{Progress, Silent, Task, Unit};
 
 use crate::support::events::NOW;
 use crate::support::lab::{Lab, check_versions, counts, full, line, lines, names_in};
@@ -166,6 +170,34 @@ async fn after_the_commit_exports_are_moved_or_deleted() {
     lab.archive_with(&["in"], |request| request.after_commit = AfterCommit::Delete).await;
     assert_eq!(names_in(&lab.path("in")), Vec::<String>::new());
     assert_eq!(lab.rows().await.len(), 20);
+}
+
+/// Writes to a file once its run has read it.
+struct Appending(PathBuf);
+
+impl Progress for Appending {
+    fn task(&self, name: &'static str, unit: Unit, total: Option<u64>) -> Arc<dyn Task> {
+        if name == "write" {
+            let mut file = File::options().append(true).open(&self.0).unwrap();
+            file.write_all(lines(10..12).as_bytes()).unwrap();
+        }
+        Silent.task(name, unit, total)
+    }
+
+    fn warn(&self, _: &str) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_grew_while_it_was_archived_is_not_deleted() {
+    let mut lab = Lab::new();
+    let path = lab.write("in/a.ndjson", lines(0..10));
+    lab.ctx.progress = Arc::new(Appending(path.clone()));
+    let delete = |request: &mut archive::ArchiveRequest| request.after_commit = AfterCommit::Delete;
+    assert_eq!(counts(&lab.archive_with(&["in"], delete).await), (10, 10, 0, 0));
+    assert!(path.exists());
+    lab.ctx.progress = Arc::new(Silent);
+    assert_eq!(counts(&lab.archive_with(&["in"], delete).await), (12, 2, 10, 0));
+    assert!(!path.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

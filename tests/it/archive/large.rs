@@ -12,7 +12,7 @@ fn export(ids: std::ops::Range<u32>, content: u32) -> String {
         let time = format!("2026-08-24T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60);
         let padding = format!("{id:08}").repeat(40);
         let row = line(&format!("id-{id}"), &time, &format!(r#""n":{id},"content":{content},"padding":"{padding}""#));
-        if id % 50 == 0 { row.replace("login", "rare") } else { row }
+        if id.is_multiple_of(50) { row.replace("login", "rare") } else { row }
     };
     ids.map(|id| row(id) + "\n").collect()
 }

@@ -36,7 +36,7 @@ where
         for at in 1.. {
             let store = prepare().await;
             let plan = Plan::new(fault, at);
-            let finished = disturbed(store.decorated(|inner| FaultStore::new(inner, plan.clone()))).await;
+            let finished = disturbed(store.decorated(|inner| FaultStore::over(inner, plan.clone()))).await;
             let place = format!("{fault:?} at change {at}");
             if !plan.was_reached() {
                 assert!(finished, "{place}: nothing went wrong");
@@ -99,7 +99,7 @@ async fn a_revert_that_fails_anywhere_has_happened_whole_or_not_at_all() {
         for at in 1..=3 {
             let store = prepare().await;
             let plan = Plan::new(fault, at);
-            let faulty = store.decorated(|inner| FaultStore::new(inner, plan.clone()));
+            let faulty = store.decorated(|inner| FaultStore::over(inner, plan.clone()));
             let outcome = archive::revert(&context(faulty), 1).await;
             let place = format!("{fault:?} at change {at}");
             check_versions(&store).await;

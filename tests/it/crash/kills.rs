@@ -76,7 +76,8 @@ async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
     let mut named: Vec<String> = files.into_iter().map(|file| file.path).collect();
     let mut left: Vec<String> =
         store.list(Layout::EVENTS, None).await.unwrap().into_iter().map(|object| object.path).collect();
-    (named.sort(), left.sort());
+    named.sort();
+    left.sort();
     assert_eq!(left, named);
     assert_eq!(store.temporary_files().await.unwrap(), []);
 }

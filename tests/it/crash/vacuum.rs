@@ -26,7 +26,7 @@ fn in_days(ctx: &tier::context::Context, days: i64) -> tier::context::Context {
 /// Dies at its `at`th change.
 async fn die(store: &Store, lab: &Lab, name: &str, at: u64) {
     let plan = Plan::new(Fault::Death, at);
-    let dying = store.decorated(|inner| FaultStore::new(inner, plan));
+    let dying = store.decorated(|inner| FaultStore::over(inner, plan));
     archive::archive(&context(dying), &lab.request(&[name])).await.expect_err("it dies");
 }
 

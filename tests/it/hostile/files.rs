@@ -41,6 +41,10 @@ fn noise() -> Vec<u8> {
     (0..2_000).map(line).collect::<String>().into_bytes()
 }
 
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
 fn cut(mut bytes: Vec<u8>, percent: usize) -> Vec<u8> {
     bytes.truncate(bytes.len() * percent / 100);
     bytes
@@ -72,8 +76,10 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>)> {
         ("flipped.ndjson.gz", changed(gzip(&noise()), 50)),
         ("flipped-magic.ndjson.zst", changed(zstd(&noise()), 0)),
         ("flipped-footer.parquet", changed(parquet(), 97)),
-        ("utf16.ndjson", "{\"event_id\":1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect()),
-        ("utf16.csv", "event_id,ts\n1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect()),
+        ("utf16.ndjson", utf16("\u{feff}{\"event_id\":1}\n")),
+        ("utf16-without-mark.ndjson", utf16(&"{\"event_id\":1}\n".repeat(20))),
+        ("utf16.csv", utf16("\u{feff}event_id,ts\n1,2\n")),
+        ("utf16-without-mark.csv", utf16("event_id,ts\n1,2\n")),
         ("binary.csv", (0..=255).cycle().take(10_000).collect()),
         ("binary.ndjson", (0..=255).cycle().take(10_000).collect()),
         ("header-twice.csv", b"event_id,ts,TS\n1,2,3\n".to_vec()),

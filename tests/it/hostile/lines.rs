@@ -278,7 +278,7 @@ fn judge(line: &[u8]) -> Option<(String, String)> {
     }
     let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
     let identity = format!("{date} {} {} {}", text("event_type")?, text("tenant_id")?, text("event_id")?);
-    fields.sort_by(|a, b| a.0.to_lowercase().cmp(&b.0.to_lowercase()));
+    fields.sort_by_key(|(name, _)| name.to_lowercase());
     let content: Vec<String> = fields.iter().map(|(name, value)| format!("{}={value}", name.to_lowercase())).collect();
     Some((identity, content.join("\n")))
 }

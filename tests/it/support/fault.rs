@@ -88,7 +88,7 @@ fn injected(when: &str) -> Error {
 }
 
 impl FaultStore {
-    pub fn new(inner: Arc<dyn ObjectStore>, plan: Arc<Plan>) -> Arc<dyn ObjectStore> {
+    pub fn over(inner: Arc<dyn ObjectStore>, plan: Arc<Plan>) -> Arc<dyn ObjectStore> {
         Arc::new(FaultStore { inner, plan })
     }
 }
