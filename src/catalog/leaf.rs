@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
-};
-use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 
+use super::ranges::{self, Covered, Ranges};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, StorageClass, date_of_days, days_of_date};
+use crate::model::{DataFile, KeyRange, StorageClass};
 use crate::store::{Layout, Store};
 
 const KEY: &str = "tier.leaf";
@@ -140,22 +139,9 @@ fn leaf_batch(files: &[NewFile]) -> RecordBatch {
     let integers = |get: fn(&DataFile) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(files.iter().map(|new| get(&new.file) as i64)))
     };
-    let dates = |get: fn(&DataFile) -> Date| -> ArrayRef {
-        Arc::new(Date32Array::from_iter_values(files.iter().map(|new| days_of_date(get(&new.file)))))
-    };
-    let times = |get: fn(&DataFile) -> i64| -> ArrayRef {
-        let times = TimestampMicrosecondArray::from_iter_values(files.iter().map(|new| get(&new.file)));
-        Arc::new(times.with_timezone("UTC"))
-    };
-    table::batch(vec![
-        ("tenant_min", texts(files, |f| &f.tenants.min)),
-        ("tenant_max", texts(files, |f| &f.tenants.max)),
-        ("event_type_min", texts(files, |f| &f.event_types.min)),
-        ("event_type_max", texts(files, |f| &f.event_types.max)),
-        ("date_min", dates(|f| f.dates.min)),
-        ("date_max", dates(|f| f.dates.max)),
-        ("ts_min", times(|f| f.ts.min)),
-        ("ts_max", times(|f| f.ts.max)),
+    let covered: Vec<Covered> = files.iter().map(|new| Covered::from(&new.file)).collect();
+    let mut columns = ranges::encode(&covered);
+    columns.extend([
         ("path", texts(files, |f| &f.path)),
         ("rows", integers(|f| f.rows)),
         ("size_bytes", integers(|f| f.size_bytes)),
@@ -163,8 +149,9 @@ fn leaf_batch(files: &[NewFile]) -> RecordBatch {
         ("schema_id", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.schema_id as i32)))),
         ("storage_class", texts(files, |f| f.storage_class.as_str())),
         // Null: the version in the root's row. A merged leaf will hold files of several.
-        ("added_version", Arc::new(UInt64Array::new_null(files.len()))),
-    ])
+        ("added_version", Arc::new(UInt64Array::new_null(files.len())) as ArrayRef),
+    ]);
+    table::batch(columns)
 }
 
 fn audit_batch(files: &[NewFile]) -> RecordBatch {
@@ -186,26 +173,21 @@ fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
             Error::usage(format!("its format is {format}; this tier reads {LEAF_FORMAT}")).hint("use a newer tier")
         );
     }
-    let (tenant_min, tenant_max) = (table::texts(&batch, "tenant_min")?, table::texts(&batch, "tenant_max")?);
-    let (type_min, type_max) = (table::texts(&batch, "event_type_min")?, table::texts(&batch, "event_type_max")?);
-    let date_min = table::numbers::<Date32Type>(&batch, "date_min")?;
-    let date_max = table::numbers::<Date32Type>(&batch, "date_max")?;
-    let ts_min = table::numbers::<TimestampMicrosecondType>(&batch, "ts_min")?;
-    let ts_max = table::numbers::<TimestampMicrosecondType>(&batch, "ts_max")?;
+    let ranges = ranges::decode(&batch)?;
     let (path, class) = (table::texts(&batch, "path")?, table::texts(&batch, "storage_class")?);
     let rows = table::numbers::<Int64Type>(&batch, "rows")?;
     let size_bytes = table::numbers::<Int64Type>(&batch, "size_bytes")?;
     let footer_bytes = table::numbers::<Int32Type>(&batch, "footer_bytes")?;
     let schema_id = table::numbers::<Int32Type>(&batch, "schema_id")?;
-    let date = |days| date_of_days(days).ok_or_else(|| Error::failed("a date in the leaf is out of range"));
     (0..batch.num_rows())
         .map(|row| {
+            let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
             Ok(DataFile {
                 path: path(row).to_owned(),
-                tenants: KeyRange { min: tenant_min(row).to_owned(), max: tenant_max(row).to_owned() },
-                event_types: KeyRange { min: type_min(row).to_owned(), max: type_max(row).to_owned() },
-                dates: KeyRange { min: date(date_min(row))?, max: date(date_max(row))? },
-                ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+                tenants,
+                event_types,
+                dates,
+                ts,
                 rows: rows(row) as u64,
                 size_bytes: size_bytes(row) as u64,
                 footer_bytes: footer_bytes(row) as u32,

@@ -21,6 +21,7 @@ mod document;
 mod invariants;
 mod leaf;
 mod ledger;
+mod ranges;
 mod root;
 mod snapshot;
 mod table;
@@ -28,6 +29,7 @@ mod table;
 pub use commit::{Change, Outcome, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
 pub use leaf::{FileAudit, LeafRef, NewFile};
+pub use ranges::Covered;
 pub use root::Root;
 pub use snapshot::Snapshot;
 

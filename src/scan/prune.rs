@@ -16,35 +16,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use jiff::civil::Date;
 
-use crate::catalog::LeafRef;
-use crate::model::{DataFile, KeyRange, days_of_date};
+use crate::catalog::Covered;
+use crate::model::{DataFile, days_of_date};
 
 /// The key columns, in the order they have in SQL.
 pub const KEY_COLUMNS: [&str; 3] = ["date", "tenant_id", "event_type"];
-
-/// What the catalog knows of a leaf or of a file.
-#[derive(Clone, Copy)]
-pub struct Known<'a> {
-    tenants: &'a KeyRange<String>,
-    event_types: &'a KeyRange<String>,
-    dates: &'a KeyRange<Date>,
-    ts: &'a KeyRange<i64>,
-    rows: u64,
-}
-
-impl<'a> From<&'a LeafRef> for Known<'a> {
-    fn from(leaf: &'a LeafRef) -> Self {
-        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
-        Known { tenants, event_types, dates, ts, rows: *rows }
-    }
-}
-
-impl<'a> From<&'a DataFile> for Known<'a> {
-    fn from(file: &'a DataFile) -> Self {
-        let DataFile { tenants, event_types, dates, ts, rows, .. } = file;
-        Known { tenants, event_types, dates, ts, rows: *rows }
-    }
-}
 
 /// A predicate that may be tested against ranges.
 pub struct Pruner(Option<PruningPredicate>);
@@ -63,10 +39,10 @@ impl Pruner {
     /// Those of `items` that may hold matching rows.
     pub fn may_match<T>(&self, items: Vec<T>) -> Result<Vec<T>>
     where
-        for<'a> Known<'a>: From<&'a T>,
+        for<'a> Covered<'a>: From<&'a T>,
     {
         let Some(pruning) = self.0.as_ref().filter(|_| !items.is_empty()) else { return Ok(items) };
-        let known: Vec<Known> = items.iter().map(Known::from).collect();
+        let known: Vec<Covered> = items.iter().map(Covered::from).collect();
         let keep = pruning.prune(&Ranges::new(&known))?;
         Ok(picked(items, keep))
     }
@@ -109,14 +85,14 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn new(known: &[Known]) -> Self {
-        let date = |get: fn(&Known) -> Date| -> ArrayRef {
+    fn new(known: &[Covered]) -> Self {
+        let date = |get: fn(&Covered) -> Date| -> ArrayRef {
             Arc::new(Date32Array::from_iter_values(known.iter().map(|k| days_of_date(get(k)))))
         };
-        let ts = |get: fn(&Known) -> i64| -> ArrayRef {
+        let ts = |get: fn(&Covered) -> i64| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
         };
-        fn text<'a>(known: &[Known<'a>], get: fn(&Known<'a>) -> &'a String) -> ArrayRef {
+        fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a String) -> ArrayRef {
             Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
         }
         Ranges {

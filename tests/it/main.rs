@@ -9,5 +9,7 @@ mod minio;
 mod query;
 mod query_output;
 mod readers;
+mod readme;
+mod simulation;
 mod store;
 mod support;

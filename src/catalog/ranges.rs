@@ -1,0 +1,87 @@
+//! The columns that roots and leaves share: the ranges of keys and times that something covers.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use jiff::civil::Date;
+
+use super::leaf::LeafRef;
+use super::table;
+use crate::error::{Error, Result};
+use crate::model::{DataFile, KeyRange, date_of_days, days_of_date};
+
+/// What a leaf or a data file covers, as far as the catalog knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Covered<'a> {
+    pub tenants: &'a KeyRange<String>,
+    pub event_types: &'a KeyRange<String>,
+    pub dates: &'a KeyRange<Date>,
+    /// Microseconds since the epoch, UTC.
+    pub ts: &'a KeyRange<i64>,
+    pub rows: u64,
+}
+
+impl<'a> From<&'a LeafRef> for Covered<'a> {
+    fn from(leaf: &'a LeafRef) -> Self {
+        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
+        Covered { tenants, event_types, dates, ts, rows: *rows }
+    }
+}
+
+impl<'a> From<&'a DataFile> for Covered<'a> {
+    fn from(file: &'a DataFile) -> Self {
+        let DataFile { tenants, event_types, dates, ts, rows, .. } = file;
+        Covered { tenants, event_types, dates, ts, rows: *rows }
+    }
+}
+
+/// `tenant_min` to `ts_max`, a row for each item.
+pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
+    fn texts<'a>(items: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a String) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(items.iter().map(get)))
+    }
+    let dates = |get: fn(&Covered) -> Date| -> ArrayRef {
+        Arc::new(Date32Array::from_iter_values(items.iter().map(|item| days_of_date(get(item)))))
+    };
+    let times = |get: fn(&Covered) -> i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(items.iter().map(get)).with_timezone("UTC"))
+    };
+    vec![
+        ("tenant_min", texts(items, |item| &item.tenants.min)),
+        ("tenant_max", texts(items, |item| &item.tenants.max)),
+        ("event_type_min", texts(items, |item| &item.event_types.min)),
+        ("event_type_max", texts(items, |item| &item.event_types.max)),
+        ("date_min", dates(|item| item.dates.min)),
+        ("date_max", dates(|item| item.dates.max)),
+        ("ts_min", times(|item| item.ts.min)),
+        ("ts_max", times(|item| item.ts.max)),
+    ]
+}
+
+/// The ranges of one row.
+pub struct Ranges {
+    pub tenants: KeyRange<String>,
+    pub event_types: KeyRange<String>,
+    pub dates: KeyRange<Date>,
+    pub ts: KeyRange<i64>,
+}
+
+/// The inverse of [`encode`].
+pub fn decode(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<Ranges> + use<'_>> {
+    let (tenant_min, tenant_max) = (table::texts(batch, "tenant_min")?, table::texts(batch, "tenant_max")?);
+    let (type_min, type_max) = (table::texts(batch, "event_type_min")?, table::texts(batch, "event_type_max")?);
+    let date_min = table::numbers::<Date32Type>(batch, "date_min")?;
+    let date_max = table::numbers::<Date32Type>(batch, "date_max")?;
+    let ts_min = table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?;
+    let ts_max = table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?;
+    let date = |days| date_of_days(days).ok_or_else(|| Error::failed("a date in a catalog file is out of range"));
+    Ok(move |row| {
+        Ok(Ranges {
+            tenants: KeyRange { min: tenant_min(row).to_owned(), max: tenant_max(row).to_owned() },
+            event_types: KeyRange { min: type_min(row).to_owned(), max: type_max(row).to_owned() },
+            dates: KeyRange { min: date(date_min(row))?, max: date(date_max(row))? },
+            ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+        })
+    })
+}

@@ -1,0 +1,109 @@
+//! What the README shows is run: its shell lines on `sample-data/`, its Python lines, its settings file.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::tier::{Tier, sample_data};
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of a language below a heading, up to the next heading.
+fn blocks(heading: &str, language: &str) -> Vec<String> {
+    let section = README.split("\n## ").find(|section| section.starts_with(heading)).expect(heading);
+    let fence = format!("```{language}\n");
+    let blocks = section.split(fence.as_str()).skip(1);
+    let found: Vec<_> = blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect();
+    assert!(!found.is_empty(), "no {language} block below {heading}");
+    found
+}
+
+/// Runs a script as the README's reader would, with `tier` and `cargo run` being the binary under test.
+fn run(tier: &Tier, script: &str) -> (String, String) {
+    let functions = format!(
+        "set -euo pipefail\ntier() {{ '{0}' \"$@\"; }}\ncargo() {{ shift 3; '{0}' \"$@\"; }}\n",
+        env!("CARGO_BIN_EXE_tier")
+    );
+    let output = Command::new("bash")
+        .args(["-c", &(functions + script)])
+        .current_dir(tier.path(""))
+        .env("HOME", tier.folder.path().join("home"))
+        .env_remove("TIER_ARCHIVE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{script}\nended with {}\n{stdout}\n{stderr}", output.status);
+    (stdout, stderr)
+}
+
+/// A working folder with the files that the README's examples name.
+fn folder() -> Tier {
+    let tier = Tier::new();
+    for entry in fs::read_dir(sample_data()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        tier.write(&format!("sample-data/{name}"), fs::read(&path).unwrap());
+    }
+    let sample = |name: &str| fs::read(Path::new(&sample_data()).join(name)).unwrap();
+    tier.write("exports/2026-08-28.csv.gz", sample("2026-08-28.csv.gz"));
+    tier.write("day.gz", sample("2026-08-25.ndjson.gz"));
+    tier.write("access.csv", "request_id,customer,logged_at,path\n1,acme,2026-08-24 12:00:00,/\n");
+    tier
+}
+
+#[test]
+fn the_first_command_ends_with_an_answer() {
+    let tier = folder();
+    let [first, ..] = &blocks("Try it", "sh")[..] else { unreachable!() };
+    let (stdout, stderr) = run(&tier, first);
+    let [shown, ..] = &blocks("Try it", "text")[..] else { unreachable!() };
+    assert!(stderr.contains(shown.trim()), "{shown}\nis not in\n{stderr}");
+    assert_eq!(stdout.lines().next(), Some("tenant_id,events,amount"), "{stdout}");
+    assert!(stdout.contains("acme,1147,"), "{stdout}");
+}
+
+#[test]
+fn the_examples_of_archive_and_query_run() {
+    let tier = folder();
+    let [examples, mapped] = &blocks("Archive", "sh")[..] else { panic!("two blocks") };
+    run(&tier, examples);
+    // The mapping is remembered by an archive, so the second example has one of its own.
+    run(&tier, &mapped.replace("./archive", "./mapped"));
+    run(&tier, "tier archive sample-data --archive ./archive");
+    let [queries] = &blocks("Query", "sh")[..] else { panic!("one block") };
+    // The last line opens the shell.
+    let lines: Vec<&str> = queries.lines().filter(|line| line.contains('"')).collect();
+    assert_eq!(lines.len(), 3, "{queries}");
+    let (stdout, _) = run(&tier, &lines.join("\n"));
+    assert!(stdout.contains("event_type,count(*)"), "{stdout}");
+}
+
+#[test]
+fn the_settings_file_is_understood() {
+    let tier = folder();
+    let [settings] = &blocks("Every night", "toml")[..] else { panic!("one block") };
+    tier.write("tier.toml", settings.replace("s3://events/prod", "./nightly").replace("\"5m\"", "\"0s\""));
+    let (_, stderr) = run(&tier, "tier archive access.csv");
+    assert!(stderr.contains("1 records: 1 new"), "{stderr}");
+}
+
+#[test]
+fn other_engines_read_the_tree_as_shown() {
+    let python = std::env::var("TIER_TEST_READERS").expect("no readers to test with: run the tests with infra/test.sh");
+    let tier = folder();
+    run(&tier, "tier archive sample-data --archive ./archive");
+    let [lines] = &blocks("Other engines", "python")[..] else { panic!("one block") };
+    let script = lines
+        .replace("duckdb.sql(", "a = duckdb.sql(")
+        .replace("polars.scan_parquet(", "b = polars.scan_parquet(")
+        .replace("pyarrow.dataset.dataset(", "c = pyarrow.dataset.dataset(");
+    let script = format!(
+        "import duckdb, polars, pyarrow, pyarrow.dataset\n{script}\nprint(sum(n for _, n in a.fetchall()), \
+         b.select(polars.len()).collect().item(), c.count_rows())"
+    );
+    let output = Command::new(python).args(["-c", &script]).current_dir(tier.path("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1500 1500 1500");
+}
