@@ -35,7 +35,10 @@ pub struct App {
 /// Parses, runs, prints; returns the exit code.
 pub fn main() -> u8 {
     ui::install_panic_message();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ui::usage(&error),
+    };
     let ui = Ui::new(&cli.global);
     match run(cli, ui.clone()) {
         Ok(code) => code,

@@ -5,6 +5,7 @@ mod complete;
 mod format;
 mod json;
 mod output;
+mod plans;
 mod shell;
 mod table;
 mod text;

@@ -128,17 +128,7 @@ impl Ui {
 
     pub fn error(&self, error: &Error) {
         if self.json {
-            let document = serde_json::json!({
-                "type": "error",
-                "format_version": FORMAT_VERSION,
-                "code": error.stable_code(),
-                "exit_code": error.kind().exit_code(),
-                "message": error.headline(),
-                "causes": error.causes(),
-                "hint": error.hint_text(),
-                "commands": error.commands(),
-            });
-            let _ = writeln!(io::stderr(), "{document}");
+            json_error(error);
             return;
         }
         let _ = self.bars.clear();
@@ -156,6 +146,34 @@ impl Ui {
             let _ = writeln!(err, "    {green}{command}{green:#}");
         }
     }
+}
+
+/// Help, or what is wrong with the arguments, as clap words it; returns the exit code.
+pub fn usage(error: &clap::Error) -> u8 {
+    // The parser did not get as far as knowing the flags.
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        let text = error.render().to_string();
+        json_error(&Error::usage(text.trim_start_matches("error: ").trim_end()));
+    } else {
+        let _ = error.print();
+    }
+    error.exit_code() as u8
+}
+
+/// A failure as one JSON object on stderr.
+fn json_error(error: &Error) {
+    let document = serde_json::json!({
+        "type": "error",
+        "format_version": FORMAT_VERSION,
+        "code": error.stable_code(),
+        "exit_code": error.kind().exit_code(),
+        "message": error.headline(),
+        "causes": error.causes(),
+        "hint": error.hint_text(),
+        "commands": error.commands(),
+    });
+    let _ = writeln!(io::stderr(), "{document}");
 }
 
 fn style(color: AnsiColor) -> Style {

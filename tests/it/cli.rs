@@ -95,6 +95,23 @@ fn a_failure_under_json_is_one_object_on_stderr() {
 }
 
 #[test]
+fn a_typing_slip_under_json_is_one_object_too() {
+    let outcome = Tier::new().run(&["arhcive", "x", "--json"]);
+    let error = error_of(&outcome);
+    assert_eq!((outcome.code, error["code"].as_str(), error["exit_code"].as_u64()), (Some(2), Some("usage"), Some(2)));
+    assert!(error["message"].as_str().unwrap().contains("similar subcommand exists: 'archive'"), "{error}");
+}
+
+#[test]
+fn what_was_being_done_is_said_as_a_failure() {
+    let tier = Tier::new();
+    tier.write("a.ndjson.gz", b"no gzip at all");
+    let outcome = tier.run(&["archive", "a.ndjson.gz", "--archive", "a"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.starts_with("error: failed to read /"), "{}", outcome.stderr);
+}
+
+#[test]
 fn archive_says_in_a_few_lines_what_it_did() {
     let tier = Tier::new();
     let first = tier.ok(&["archive", &sample_data(), "--archive", "a"]);

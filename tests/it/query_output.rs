@@ -117,6 +117,16 @@ async fn markdown_and_line_show_every_value() {
 }
 
 #[tokio::test]
+async fn a_plan_is_shown_as_text_not_as_a_table() {
+    let folder = archive().await;
+    let sql = "EXPLAIN SELECT ts FROM events WHERE date = '2026-08-24' AND ts > '2026-08-24'";
+    let shown = stdout(folder.path(), &[sql, "--format", "table"]);
+    let headings: Vec<&str> = shown.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(headings, ["logical_plan", "physical_plan", "archive"], "{shown}");
+    assert!(shown.trim_end().lines().last().unwrap().starts_with("  files 2 → "), "{shown}");
+}
+
+#[tokio::test]
 async fn a_file_appears_whole_or_not_at_all() {
     let folder = archive().await;
     for name in ["rows.parquet", "rows.arrow", "rows.csv"] {

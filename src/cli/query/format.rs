@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use clap::ValueEnum;
 
 use super::output::Target;
-use super::{json, table, text};
+use super::{json, plans, table, text};
 use crate::error::{Context, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,6 +93,7 @@ pub trait Rows {
 impl Style {
     pub fn start(&self, schema: &SchemaRef, target: Target) -> Result<Box<dyn Rows>> {
         Ok(match self.format {
+            Format::Table if plans::is_plan(schema) => Box::new(plans::Plans::new(target)),
             Format::Table => Box::new(table::Table::new(schema, target, self)),
             Format::Csv => Box::new(text::Separated::start(schema, target, ',', &self.null)?),
             Format::Tsv => Box::new(text::Separated::start(schema, target, '\t', &self.null)?),
