@@ -41,12 +41,16 @@ pub async fn apply(what: &AfterCommit, exports: &[Export], ctx: &Ctx) -> Result<
                 export.stamp.path
             )
         };
+        if *what == AfterCommit::Keep {
+            continue;
+        }
+        // What it holds now was not all read: the next run archives it.
+        if !export.is_unchanged().await.with_context(phrase)? {
+            ctx.progress.warn(&format!("{} stays: it changed while it was archived", export.stamp.path));
+            continue;
+        }
         match (what, &export.place) {
             (AfterCommit::Keep, _) | (_, Place::Spooled(_)) => {}
-            // What it holds now was not all read: the next run archives it.
-            (_, Place::File(path)) if !export.is_unchanged(path).with_context(phrase)? => {
-                ctx.progress.warn(&format!("{} stays: it changed while it was archived", export.stamp.path));
-            }
             (AfterCommit::Delete, Place::File(path)) => fs::remove_file(path).with_context(phrase)?,
             (AfterCommit::Delete, Place::Object(store, path)) => {
                 store.delete(vec![path.clone()]).await.with_context(phrase)?

@@ -11,7 +11,7 @@ use tempfile::TempPath;
 
 use crate::error::{Context, Error, Result};
 use crate::model::ExportStamp;
-use crate::store::{Location, Store};
+use crate::store::{Listed, Location, Store};
 
 /// How an export's records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,11 +171,25 @@ fn version_of(modified: SystemTime) -> String {
 }
 
 impl Export {
-    /// Whether a local file is still as it was found.
-    pub fn is_unchanged(&self, path: &Path) -> std::io::Result<bool> {
-        let metadata = fs::metadata(path)?;
-        Ok(metadata.len() == self.stamp.size_bytes && version_of(metadata.modified()?) == self.stamp.version)
+    /// Whether the file or object is still as it was found.
+    pub async fn is_unchanged(&self) -> Result<bool> {
+        let now = match &self.place {
+            Place::Spooled(_) => return Ok(true),
+            Place::File(path) => {
+                let metadata = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+                (metadata.len(), version_of(metadata.modified().context("read a modification time")?))
+            }
+            Place::Object(store, path) => match store.stat(path).await? {
+                Some(object) => (object.size_bytes, version_of_object(&object)),
+                None => return Ok(false),
+            },
+        };
+        Ok(now == (self.stamp.size_bytes, self.stamp.version.clone()))
     }
+}
+
+fn version_of_object(object: &Listed) -> String {
+    object.etag.clone().unwrap_or_else(|| object.modified.as_microsecond().to_string())
 }
 
 async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<Export>) -> Result<()> {
@@ -213,11 +227,7 @@ async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<E
         let address = store.address(&object.path);
         let (format, compression) = kind_of(&address, forced)?;
         exports.push(Export {
-            stamp: ExportStamp {
-                path: address,
-                size_bytes: object.size_bytes,
-                version: object.etag.unwrap_or_else(|| object.modified.as_microsecond().to_string()),
-            },
+            stamp: ExportStamp { path: address, size_bytes: object.size_bytes, version: version_of_object(&object) },
             format,
             compression,
             place: Place::Object(store.clone(), object.path),

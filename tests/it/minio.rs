@@ -74,6 +74,10 @@ async fn exports_are_read_from_the_store_by_key_folder_and_glob() {
     assert_eq!(nothing.code, Some(1), "{nothing:#?}");
     tier.json(&["archive", &format!("{exports}/in/a.ndjson"), "--after-commit", "delete", "--archive", &address]);
     assert_eq!(store.get_opt("in/a.ndjson").await.unwrap(), None);
+    // Found by a listing, looked at again by its key: the same ETag.
+    tier.json(&["archive", &format!("{exports}/in"), "--after-commit", "delete", "--archive", &address]);
+    let left: Vec<String> = store.list("in", None).await.unwrap().into_iter().map(|object| object.path).collect();
+    assert_eq!(left, ["in/_no.ndjson"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
