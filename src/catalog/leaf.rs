@@ -55,6 +55,13 @@ impl LeafRef {
     }
 }
 
+impl<'a> From<&'a LeafRef> for Covered<'a> {
+    fn from(leaf: &'a LeafRef) -> Self {
+        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
+        Covered { tenants, event_types, dates, ts, rows: *rows }
+    }
+}
+
 /// What only audits need, kept beside the leaf so that planning does not pay for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAudit {

@@ -6,7 +6,6 @@ use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMic
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use jiff::civil::Date;
 
-use super::leaf::LeafRef;
 use super::table;
 use crate::error::{Error, Result};
 use crate::model::{DataFile, KeyRange, date_of_days, days_of_date};
@@ -20,13 +19,6 @@ pub struct Covered<'a> {
     /// Microseconds since the epoch, UTC.
     pub ts: &'a KeyRange<i64>,
     pub rows: u64,
-}
-
-impl<'a> From<&'a LeafRef> for Covered<'a> {
-    fn from(leaf: &'a LeafRef) -> Self {
-        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
-        Covered { tenants, event_types, dates, ts, rows: *rows }
-    }
 }
 
 impl<'a> From<&'a DataFile> for Covered<'a> {

@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::App;
-use super::settings::{parse_bytes, parse_duration};
+use super::parse::{parse_bytes, parse_duration};
 use crate::archive::{
     self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, Format, MappingChoice,
 };

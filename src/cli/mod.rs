@@ -3,6 +3,7 @@
 mod archive;
 mod args;
 mod dead_letter;
+mod parse;
 mod progress;
 pub mod query;
 mod revert;

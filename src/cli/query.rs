@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::App;
-use super::settings::{parse_bytes, parse_time};
+use super::parse::{parse_bytes, parse_time};
 use crate::error::{Context, Error, Result};
 use crate::progress::Stop;
 use crate::query::{Answer, AsOf, Engine, QuerySettings, Statement};

@@ -5,7 +5,7 @@ use indicatif::{HumanBytes, HumanCount};
 use jiff::tz::TimeZone;
 
 use super::App;
-use super::settings::parse_duration;
+use super::parse::parse_duration;
 use crate::catalog::Snapshot;
 use crate::error::Result;
 use crate::status::{Share, Status, status};

@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::App;
-use super::settings::parse_duration;
+use super::parse::parse_duration;
 use crate::error::{Error, Result};
 use crate::vacuum;
 

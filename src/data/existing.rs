@@ -16,9 +16,9 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::cell::{Same, Typed};
 use super::encode::Target;
 use super::rows::ORDER;
+use super::typed::{Same, Typed};
 use crate::error::{Context, Result};
 use crate::model::{DataFile, Schema};
 use crate::store::Store;

@@ -14,8 +14,9 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use super::buffer::{CHUNK_ROWS, Parts};
-use super::cell::{CellPlan, CellReport, Typed, new_rows};
+use super::cell::{CellPlan, CellReport, new_rows};
 use super::encode::{CellWriter, Target};
+use super::typed::Typed;
 use crate::error::{Context, Result};
 
 /// Rows that the merge holds of each piece.

@@ -25,4 +25,5 @@ pub mod ndjson;
 pub mod parquet_rows;
 pub mod rows;
 pub mod time;
+pub mod typed;
 pub mod values;

@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod golden;
 mod hostile;
+mod ledger;
 mod minio;
 mod query;
 mod query_output;
