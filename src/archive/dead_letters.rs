@@ -10,14 +10,13 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use crate::catalog::{DeadLetterFile, Snapshot};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
-use crate::model::{DeadLetter, Reason};
+use crate::model::{DeadLetter, Reason, sha256};
 use crate::store::{Layout, Store};
 
 /// Examples kept of each reason.
@@ -160,10 +159,8 @@ impl Collector {
             file.writer.finish().and_then(|mut file| file.flush()).context("write a dead letter")?;
             let bytes = std::fs::read(&file.path).context("read the dead letters")?;
             let path = layout.dead_letters(number);
-            let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            let mut writer = ctx.store.writer(&path, runtime.clone());
-            writer.write_all(&bytes).context("write the dead letters")?;
-            writer.finish()?;
+            let sha256 = sha256(&bytes);
+            runtime.block_on(ctx.store.put(&path, bytes))?;
             stored.push(DeadLetterFile { path, reason, records: file.records, sha256, version: 0, time: ctx.now() });
         }
         Ok(stored)

@@ -22,7 +22,7 @@ use crate::data::ndjson;
 use crate::data::parquet_rows::{self, BATCH_ROWS};
 use crate::data::rows::{Refused, Rejection, RowBuilder, Rules};
 use crate::error::{Context, Error, Result};
-use crate::model::{DeadLetter, Reason, RecordFormat};
+use crate::model::{DeadLetter, Reason, RecordFormat, hex};
 use crate::progress::{Task, Unit};
 
 /// Blocks read ahead of each decoding thread.
@@ -381,7 +381,7 @@ pub(super) fn dead_letter(file: &str, line: u64, raw: &[u8], why: Rejection) -> 
         detail: why.detail,
         format: RecordFormat::Ndjson,
         header: None,
-        raw: text.map_or_else(|_| raw.iter().map(|byte| format!("{byte:02x}")).collect(), str::to_owned),
+        raw: text.map_or_else(|_| hex(raw), str::to_owned),
         raw_is_hex: text.is_err(),
         truncated: false,
     }

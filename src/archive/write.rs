@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use tokio::runtime::Handle;
 
 use super::read::Decoded;
-use crate::catalog::{LeafRef, NewFile, Snapshot};
+use crate::catalog::{NewFile, Snapshot};
 use crate::context::Context as Ctx;
 use crate::data::cell::{CellPlan, CellReport, write_cell};
 use crate::data::encode::Target;
@@ -131,9 +131,8 @@ fn add(written: &mut Written, cell: &Partition, report: CellReport) {
 async fn existing_files(snapshot: Option<&Snapshot>, cells: &[Partition]) -> Result<HashMap<Partition, Vec<DataFile>>> {
     let Some(snapshot) = snapshot else { return Ok(HashMap::new()) };
     let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).collect();
-    let near = |leaf: &LeafRef| dates.range(leaf.dates.min..=leaf.dates.max).next().is_some();
     let mut existing: HashMap<Partition, Vec<DataFile>> = cells.iter().map(|cell| (cell.clone(), Vec::new())).collect();
-    for file in snapshot.files(near).await? {
+    for file in snapshot.files(|leaf| leaf.may_hold_any(&dates)).await? {
         if let Some(files) = file.partition().and_then(|cell| existing.get_mut(&cell)) {
             files.push(file);
         }

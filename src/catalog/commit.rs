@@ -16,10 +16,10 @@ use super::document::{DeadLetterFile, Operation, RootDocument};
 use super::leaf::{LeafRef, NewFile, write_leaves};
 use super::root::Root;
 use super::snapshot::{self, Snapshot};
-use super::{FORMAT_VERSION, invariants, ledger, table};
+use super::{FORMAT_VERSION, invariants, ledger};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, ExportEntry, Mapping, Partition, Schema};
+use crate::model::{DataFile, ExportEntry, Mapping, Partition, Schema, sha256};
 use crate::store::{Layout, PutOutcome, Store};
 
 /// Lost races before giving up: each means that somebody else made progress.
@@ -98,7 +98,7 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
         ledger::spill(store, layout, &mut root.document).await?;
         invariants::check(&root)?;
         let bytes = root.encode()?;
-        let (version, sha256) = (root.document.version, table::sha256(&bytes));
+        let (version, sha256) = (root.document.version, sha256(&bytes));
         store.make_durable().await?;
         ctx.stop.check()?;
         // An error here is ambiguous: the root may have been created. Looking tells.
@@ -274,10 +274,9 @@ async fn cells_changed(
     let identity = |leaf: &LeafRef| (leaf.path.clone(), leaf.deleted.clone());
     let before: HashSet<_> = base.iter().flat_map(|base| &base.root().leaves).map(identity).collect();
     let after: HashSet<_> = newest.root().leaves.iter().map(identity).collect();
-    let near = |leaf: &LeafRef| dates.range(leaf.dates.min..=leaf.dates.max).next().is_some();
-    let mut changed = newest.files(|leaf| near(leaf) && !before.contains(&identity(leaf))).await?;
+    let mut changed = newest.files(|leaf| leaf.may_hold_any(&dates) && !before.contains(&identity(leaf))).await?;
     if let Some(base) = base {
-        changed.extend(base.files(|leaf| near(leaf) && !after.contains(&identity(leaf))).await?);
+        changed.extend(base.files(|leaf| leaf.may_hold_any(&dates) && !after.contains(&identity(leaf))).await?);
     }
     let touches = |file: &DataFile| match file.partition() {
         Some(cell) => cells.contains(&cell),

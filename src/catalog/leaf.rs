@@ -1,5 +1,6 @@
 //! A leaf: a sorted list of data files, one GET.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
@@ -11,7 +12,7 @@ use jiff::civil::Date;
 use super::ranges::{self, Covered, Ranges};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, StorageClass};
+use crate::model::{DataFile, KeyRange, StorageClass, sha256};
 use crate::store::{Layout, Store};
 
 const KEY: &str = "tier.leaf";
@@ -49,6 +50,11 @@ pub struct LeafRef {
 }
 
 impl LeafRef {
+    /// Whether the leaf may list files of one of these dates.
+    pub fn may_hold_any(&self, dates: &BTreeSet<Date>) -> bool {
+        dates.range(self.dates.min..=self.dates.max).next().is_some()
+    }
+
     /// The file of this leaf's [`FileAudit`]s.
     pub fn audit_path(&self) -> String {
         Layout::audit_of(&self.path)
@@ -92,7 +98,7 @@ pub async fn write_leaves(store: &Store, layout: &Layout, mut files: Vec<NewFile
 async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: &[NewFile]) -> Result<LeafRef> {
     let bytes = table::encode(&leaf_batch(files), KEY, LEAF_FORMAT.to_owned())?;
     let audit = table::encode(&audit_batch(files), AUDIT_KEY, LEAF_FORMAT.to_owned())?;
-    let (leaf_bytes, sha256) = (bytes.len() as u64, table::sha256(&bytes));
+    let (leaf_bytes, sha256) = (bytes.len() as u64, sha256(&bytes));
     futures::try_join!(store.put(&path, bytes), store.put(&audit_path, audit))?;
     let first = &files.first().expect("a chunk is never empty").file;
     let mut leaf = LeafRef {
@@ -124,7 +130,7 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
 pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFile)>> {
     let bytes = store.get(&leaf.path).await?;
     let phrase = || format!("read leaf {}", store.address(&leaf.path));
-    if table::sha256(&bytes) != leaf.sha256 {
+    if sha256(&bytes) != leaf.sha256 {
         return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
             .code("corrupt-leaf")
             .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files"))

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, StringArray};
 use super::document::{LedgerRef, RootDocument};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::ExportEntry;
+use crate::model::{ExportEntry, sha256};
 use crate::store::{Layout, Store};
 
 const KEY: &str = "tier.ledger";
@@ -33,11 +33,7 @@ pub async fn spill(store: &Store, layout: &Layout, document: &mut RootDocument) 
     ];
     let bytes = table::encode(&table::batch(columns), KEY, LEDGER_FORMAT.to_owned())?;
     let path = layout.ledger(document.ledgers.len());
-    document.ledgers.push(LedgerRef {
-        path: path.clone(),
-        sha256: table::sha256(&bytes),
-        entries: entries.len() as u64,
-    });
+    document.ledgers.push(LedgerRef { path: path.clone(), sha256: sha256(&bytes), entries: entries.len() as u64 });
     store.put(&path, bytes).await
 }
 
@@ -60,7 +56,7 @@ pub async fn find(
 
 async fn read(store: &Store, ledger: &LedgerRef) -> Result<Vec<ExportEntry>> {
     let bytes = store.get(&ledger.path).await?;
-    if table::sha256(&bytes) != ledger.sha256 {
+    if sha256(&bytes) != ledger.sha256 {
         return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)").code("corrupt-ledger"));
     }
     let (batch, format) = table::decode(bytes, KEY)?;

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::leaf::{LeafRef, read_leaf};
 use super::ledger;
 use super::root::Root;
-use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, ExportEntry, Schema};
+use crate::model::{DataFile, ExportEntry, Schema, sha256};
 use crate::store::{Layout, Store};
 
 /// Leaves read at once.
@@ -86,7 +85,7 @@ impl Snapshot {
     }
 
     fn decode(store: &Store, version: u64, bytes: Bytes) -> Result<Self> {
-        let sha256 = table::sha256(&bytes);
+        let sha256 = sha256(&bytes);
         let phrase = || format!("read version {version} at {}", store.address(&Layout::root(version)));
         let root = Root::decode(bytes).with_context(phrase)?;
         super::invariants::check(&root).with_context(phrase)?;

@@ -12,7 +12,6 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Error, Result};
 
@@ -57,10 +56,6 @@ pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
     let reader = builder.with_batch_size(rows.max(1)).build().context("read a catalog file")?;
     let batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
     Ok((concat_batches(&schema, &batches).context("decode a catalog file")?, value))
-}
-
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The texts of a column.

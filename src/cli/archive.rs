@@ -123,7 +123,6 @@ impl DecodeArgs {
     pub fn request(&self, app: &App, exports: Vec<String>) -> Result<ArchiveRequest> {
         let (file, events) = (&app.settings.file.archive, &app.settings.file.events);
         let pick = |typed: &Option<String>, file: &Option<String>| typed.clone().or_else(|| file.clone());
-        let parse = |text: Option<String>| text.map(|text| text.parse()).transpose();
         let mapping = MappingChoice {
             id: parse_opt(pick(&self.id, &events.id))?,
             event_type: parse_opt(pick(&self.event_type, &events.event_type))?,
@@ -131,7 +130,7 @@ impl DecodeArgs {
             time: pick(&self.time, &events.time),
             time_unit: parse_opt(pick(&self.time_unit, &events.time_unit))?,
         };
-        let limit: Option<DeadLetterLimit> = parse(pick(&self.max_dead_letters, &file.max_dead_letters))?;
+        let limit: Option<DeadLetterLimit> = parse_opt(pick(&self.max_dead_letters, &file.max_dead_letters))?;
         let accept_future = pick(&self.accept_future, &events.accept_future);
         let memory = pick(&self.memory, &file.memory);
         Ok(ArchiveRequest {

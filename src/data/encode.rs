@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::buffer::CHUNK_ROWS;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, Partition, StorageClass};
+use crate::model::{DataFile, KeyRange, Partition, StorageClass, hex};
 use crate::store::{Layout, ObjectWriter, Store};
 
 /// A file of a cell grows to about this size; DESIGN allows 1 GiB, so that no S3 copy limit ever matters.
@@ -203,7 +203,7 @@ struct Hashing<W> {
 
 impl<W> Hashing<W> {
     fn finish(self) -> (W, String) {
-        (self.inner, self.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        (self.inner, hex(&self.hasher.finalize()))
     }
 }
 

@@ -3,6 +3,7 @@
 mod data_file;
 mod day;
 mod dead_letter;
+mod digest;
 mod export;
 mod mapping;
 mod partition;
@@ -12,6 +13,7 @@ mod storage_class;
 pub use data_file::{DataFile, KeyRange};
 pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
 pub use dead_letter::{DeadLetter, Reason, RecordFormat};
+pub use digest::{hex, sha256};
 pub use export::{ExportEntry, ExportStamp};
 pub use mapping::{IdSource, KeySource, Mapping, TimeUnit};
 pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};

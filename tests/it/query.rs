@@ -16,6 +16,7 @@ use tier::model::{KeyRange, Schema, StorageClass, days_of_date};
 use tier::query::{self, AsOf, Engine, QuerySettings, Report};
 use tier::store::Store;
 
+use crate::support::dice::Dice;
 use crate::support::events::{Row, append, cell, commit, context, full_schema, layout, new_file, row, whole_batch};
 
 /// The rows of an answer as a table, and the report.
@@ -176,7 +177,7 @@ async fn a_small_file_is_one_get_even_with_bloom_filter_and_page_index() {
 #[tokio::test]
 async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
     let ctx = context(Store::memory());
-    let mut random = SplitMix(5);
+    let mut random = Dice(5);
     let rows: Vec<Row> = (0..20_000)
         .map(|n| {
             let noise: String = (0..8).map(|_| format!("{:016x}", random.below(u64::MAX))).collect();
@@ -199,7 +200,7 @@ async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
 #[tokio::test]
 async fn a_pruned_answer_is_the_answer_of_a_full_scan() {
     let (ctx, schema) = (context(Store::memory()), full_schema());
-    let mut random = SplitMix(11);
+    let mut random = Dice(11);
     let rows: Vec<Row> = (0..240).map(|n| random_row(&mut random, n)).collect();
     let mut snapshot = None;
     for some in rows.chunks(120) {
@@ -229,24 +230,7 @@ async fn a_pruned_answer_is_the_answer_of_a_full_scan() {
     assert!(pruned > 50 && with_rows > 50, "the predicates test little: {pruned} pruned, {with_rows} found rows");
 }
 
-struct SplitMix(u64);
-
-impl SplitMix {
-    /// https://prng.di.unimi.it/splitmix64.c
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
-fn random_row(random: &mut SplitMix, number: usize) -> Row {
+fn random_row(random: &mut Dice, number: usize) -> Row {
     let date = date(2026, 8, 1) + (random.below(3) as i64).days();
     let tenant = format!("t{}", random.below(2));
     let event_type = random.pick(&["click", "a b"]);
@@ -260,7 +244,7 @@ fn random_row(random: &mut SplitMix, number: usize) -> Row {
     }
 }
 
-fn random_predicate(random: &mut SplitMix, depth: u32) -> String {
+fn random_predicate(random: &mut Dice, depth: u32) -> String {
     if depth > 0 && random.below(3) > 0 {
         let (left, right) = (random_predicate(random, depth - 1), random_predicate(random, depth - 1));
         return match random.below(5) {

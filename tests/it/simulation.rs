@@ -11,25 +11,13 @@ use tier::context::Context;
 use tier::error::Kind;
 use tier::model::Reason;
 
+use crate::support::dice::Dice;
 use crate::support::fault::{Fault, FaultStore, Plan};
 use crate::support::lab::{Lab, check_sums, check_versions, context, full, line, request};
 
 const SEEDS: u64 = 12;
 const STEPS: usize = 25;
 const IDS: u64 = 60;
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
 
 /// What the archive must hold: the row of each id, and the version that brought it.
 #[derive(Default)]
@@ -61,7 +49,7 @@ async fn random_runs_agree_with_the_model() {
 async fn simulate(seed: u64) {
     let (lab, mut dice, mut model) = (Lab::new(), Dice(seed), Model::default());
     for step in 0..STEPS {
-        let what = match dice.roll(10) {
+        let what = match dice.below(10) {
             0..=4 => archive_new(&lab, &mut dice, &mut model, step).await,
             5 => archive_again(&lab, &mut dice, &mut model).await,
             6 => archive_with_a_fault(&lab, &mut dice, &mut model, step).await,
@@ -89,9 +77,9 @@ async fn held(lab: &Lab) -> BTreeSet<String> {
 
 /// An export of some ids, a few of them with other content.
 fn new_export(lab: &Lab, dice: &mut Dice, model: &mut Model, step: usize) -> (String, Vec<(u64, u64)>) {
-    let first = dice.roll(IDS);
+    let first = dice.below(IDS);
     let records: Vec<(u64, u64)> =
-        (0..12).map(|n| ((first + n) % IDS, u64::from(dice.roll(12) == 0) * (1 + dice.roll(3)))).collect();
+        (0..12).map(|n| ((first + n) % IDS, u64::from(dice.below(12) == 0) * (1 + dice.below(3)))).collect();
     let name = format!("{step}.ndjson");
     let text: String = records.iter().map(|(id, content)| record(*id, *content)).collect();
     lab.write(&name, text);
@@ -135,7 +123,7 @@ async fn archive_again(lab: &Lab, dice: &mut Dice, model: &mut Model) -> String 
     if model.exports.is_empty() {
         return "nothing to repeat".to_owned();
     }
-    let name = model.exports[dice.roll(model.exports.len() as u64) as usize].clone();
+    let name = model.exports[dice.below(model.exports.len() as u64) as usize].clone();
     let records = records_of(lab, &name);
     let report = lab.archive(&[&name]).await;
     if let [version] = report.committed[..] {
@@ -160,8 +148,8 @@ fn records_of(lab: &Lab, name: &str) -> Vec<(u64, u64)> {
 async fn archive_with_a_fault(lab: &Lab, dice: &mut Dice, model: &mut Model, step: usize) -> String {
     let (name, records) = new_export(lab, dice, model, step);
     let path = lab.path(&name).to_string_lossy().into_owned();
-    let fault = Fault::ALL[dice.roll(3) as usize];
-    let at = 1 + dice.roll(20);
+    let fault = Fault::ALL[dice.below(3) as usize];
+    let at = 1 + dice.below(20);
     let store = lab.ctx.store.decorated(|inner| FaultStore::over(inner, Plan::new(fault, at)));
     match archive::archive(&context(store), &request(vec![path])).await {
         Ok(report) => check_sums(report),
@@ -185,7 +173,7 @@ async fn revert_one(lab: &Lab, dice: &mut Dice, model: &mut Model) -> String {
     if versions.is_empty() {
         return "nothing to revert".to_owned();
     }
-    let version = versions[dice.roll(versions.len() as u64) as usize];
+    let version = versions[dice.below(versions.len() as u64) as usize];
     match archive::revert(&lab.ctx, version).await {
         Ok(report) => {
             let before = model.events.len();

@@ -17,7 +17,7 @@ use tier::catalog::{Root, Snapshot};
 use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::error::{Error, Result};
-use tier::model::DeadLetter;
+use tier::model::{DeadLetter, sha256};
 use tier::progress::{Silent, Stop};
 use tier::store::{Layout, Store};
 
@@ -244,11 +244,6 @@ pub async fn check_versions(store: &Store) {
             assert_eq!(found, Some(file.size_bytes), "{} of version {version}", file.path);
         }
     }
-}
-
-pub fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names of the files in a folder, sorted.

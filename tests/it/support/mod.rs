@@ -1,5 +1,6 @@
 //! What several test modules share.
 
+pub mod dice;
 pub mod events;
 pub mod fault;
 pub mod lab;
