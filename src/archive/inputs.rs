@@ -11,7 +11,7 @@ use tempfile::TempPath;
 
 use crate::error::{Context, Error, Result};
 use crate::model::ExportStamp;
-use crate::store::{Listed, Location, Store};
+use crate::store::{ClassTime, Listed, Location, Store};
 
 /// How an export's records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +196,7 @@ async fn find_objects(pattern: &str, forced: Option<Format>, exports: &mut Vec<E
     // A store is opened at the bucket, so that a pattern's path is the object's key.
     let rest = pattern.strip_prefix("s3://").unwrap_or_default();
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-    let store = Store::open(&Location::from_str(&format!("s3://{bucket}"))?).await?;
+    let store = Store::open(&Location::from_str(&format!("s3://{bucket}"))?, ClassTime::default()).await?;
     let wildcard = key.find(['*', '?', '[']);
     let folder = match wildcard {
         Some(at) => key[..at].rsplit_once('/').map_or("", |(folder, _)| folder),

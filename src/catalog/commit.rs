@@ -7,19 +7,19 @@
 //! # Crash
 //! Before the root is created: orphans. After: done; the commit id in the root tells a retry so.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::document::{DeadLetterFile, Operation, RootDocument};
-use super::leaf::{LeafRef, NewFile, write_leaves};
+use super::document::{BUNDLES_FEATURE, DeadLetterFile, Operation, RootDocument};
+use super::leaf::{LeafRef, LiveFile, NewFile, write_leaves};
 use super::root::Root;
 use super::snapshot::{self, Snapshot};
 use super::{FORMAT_VERSION, invariants, ledger};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, ExportEntry, Mapping, Partition, Schema, sha256};
+use crate::model::{DataFile, ExportEntry, Hold, Mapping, Partition, Schema, sha256};
 use crate::store::{Layout, PutOutcome, Store};
 
 /// Lost races before giving up: each means that somebody else made progress.
@@ -35,6 +35,13 @@ pub struct Change {
     pub relies_on: HashSet<Partition>,
     /// Every file of these versions goes.
     pub remove_versions: Vec<u64>,
+    /// These files go, each only once and only while it is still there.
+    pub remove: Vec<LiveFile>,
+    /// The operation must not touch what a legal hold covers.
+    pub heeds_holds: bool,
+    pub add_holds: Vec<Hold>,
+    /// Ids of holds to lift.
+    pub remove_holds: Vec<String>,
     /// The schema after the change, made from the base's.
     pub schema: Option<Schema>,
     pub mapping: Option<Mapping>,
@@ -52,6 +59,10 @@ impl Change {
             add: Vec::new(),
             relies_on: HashSet::new(),
             remove_versions: Vec::new(),
+            remove: Vec::new(),
+            heeds_holds: false,
+            add_holds: Vec::new(),
+            remove_holds: Vec::new(),
             schema: None,
             mapping: None,
             exports: Vec::new(),
@@ -80,8 +91,9 @@ struct Table {
 ///
 /// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
 /// in `base`; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
-/// still the base's; that dead letters to close are open; that the removed versions' files are as they were; and that
-/// the gc floor has not passed the base.
+/// still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
+/// files to remove are there, and under no hold where the change heeds holds; and that the gc floor has not passed the
+/// base.
 pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut change: Change) -> Result<Outcome> {
     let store = &ctx.store;
     let table_id = open_table(ctx).await?;
@@ -89,6 +101,9 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
     let added = std::mem::take(&mut change.add);
     let cells: Vec<DataFile> = added.iter().map(|new| new.file.clone()).collect();
     let leaves = write_leaves(store, layout, added).await.context("write the leaves")?;
+    if let Some(held) = base.and_then(|base| held(base, &change)) {
+        return Ok(Outcome::Conflict(held));
+    }
     let mut parent = base.cloned();
     for _ in 0..MAX_RACES {
         let mut root = match next_root(ctx, parent.as_ref(), &change, &cells, &leaves, &table_id, &commit_id).await? {
@@ -182,6 +197,12 @@ async fn next_root(
     document.dead_letters.retain(|file| !change.close_dead_letters.contains(&file.path));
     document.dead_letters.extend(change.dead_letters.iter().cloned().map(|file| DeadLetterFile { version, ..file }));
     document.reverted.extend(&change.remove_versions);
+    document.holds.retain(|hold| !change.remove_holds.contains(&hold.id));
+    document.holds.extend(change.add_holds.iter().cloned());
+    let needs_bundles = cells.iter().any(DataFile::is_bundle);
+    if needs_bundles && !document.required_features.iter().any(|feature| feature == BUNDLES_FEATURE) {
+        document.required_features.push(BUNDLES_FEATURE.to_owned());
+    }
     let mut kept = Vec::new();
     if let Some(parent) = parent {
         let goes = |leaf: &LeafRef| change.remove_versions.contains(&leaf.added_version);
@@ -195,9 +216,38 @@ async fn next_root(
         }
         kept.extend(parent.root().leaves.iter().filter(|leaf| !goes(leaf)).cloned());
     }
+    if let Err(conflict) = remove_files(&mut document, &mut kept, &change.remove) {
+        return Ok(Err(conflict));
+    }
     document.totals.retain(|_, totals| totals.files > 0);
     kept.extend(leaves.iter().cloned().map(|leaf| LeafRef { added_version: version, ..leaf }));
     Ok(Ok(Root { document, leaves: kept }))
+}
+
+/// Marks the files deleted in their leaves, which leave the root when they are empty.
+fn remove_files(document: &mut RootDocument, leaves: &mut Vec<LeafRef>, remove: &[LiveFile]) -> Result<(), String> {
+    let mut by_leaf: BTreeMap<&str, Vec<&LiveFile>> = BTreeMap::new();
+    for live in remove {
+        by_leaf.entry(&live.leaf).or_default().push(live);
+    }
+    for (path, files) in by_leaf {
+        let gone = |live: &LiveFile| format!("another run replaced {}", live.file.path);
+        let leaf = leaves.iter_mut().find(|leaf| leaf.path == path).ok_or_else(|| gone(files[0]))?;
+        let mut deleted: BTreeSet<u32> = leaf.deleted.iter().copied().collect();
+        for live in files {
+            let DataFile { rows, size_bytes, storage_class, .. } = &live.file;
+            let totals = document.totals.entry(*storage_class).or_default();
+            if !deleted.insert(live.position) || totals.remove(*rows, *size_bytes).is_none() {
+                return Err(gone(live));
+            }
+            leaf.files -= 1;
+            leaf.rows -= rows;
+            leaf.size_bytes -= size_bytes;
+        }
+        leaf.deleted = deleted.into_iter().collect();
+    }
+    leaves.retain(|leaf| leaf.files > 0);
+    Ok(())
 }
 
 fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -> RootDocument {
@@ -217,6 +267,7 @@ fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -
         ledgers: Vec::new(),
         reverted: Vec::new(),
         dead_letters: Vec::new(),
+        holds: Vec::new(),
         gc_floor: 0,
         totals: Default::default(),
     }
@@ -257,11 +308,26 @@ async fn precondition(base: Option<&Snapshot>, newest: &Snapshot, change: &Chang
     {
         return Ok(Some("another run archived one of these exports".to_owned()));
     }
+    if let Some(conflict) = held(newest, change) {
+        return Ok(Some(conflict));
+    }
+    let lifted = |id: &String| !now.holds.iter().any(|hold| &hold.id == id);
+    if change.remove_holds.iter().any(lifted) {
+        return Ok(Some("another run lifted this hold".to_owned()));
+    }
     if !change.remove_versions.is_empty() {
         // What a revert may pull away depends on every later commit.
         return Ok(Some("another run committed".to_owned()));
     }
     cells_changed(base, newest, &change.relies_on).await
+}
+
+/// The hold on a file that the change removes, where it must heed holds.
+fn held(newest: &Snapshot, change: &Change) -> Option<String> {
+    let holds = newest.root().document.holds.iter().filter(|_| change.heeds_holds);
+    let mut pairs = holds.flat_map(|hold| change.remove.iter().map(move |live| (hold, live)));
+    let (hold, live) = pairs.find(|(hold, live)| hold.may_cover(&live.file))?;
+    Some(format!("{} is under the legal hold {}", live.file.path, hold.id))
 }
 
 /// Whether files came to or left one of `cells` between the two versions.
@@ -276,7 +342,12 @@ async fn cells_changed(
     let after: HashSet<_> = newest.root().leaves.iter().map(identity).collect();
     let mut changed = newest.files(|leaf| leaf.may_hold_any(&dates) && !before.contains(&identity(leaf))).await?;
     if let Some(base) = base {
-        changed.extend(base.files(|leaf| leaf.may_hold_any(&dates) && !after.contains(&identity(leaf))).await?);
+        let then = base.files(|leaf| leaf.may_hold_any(&dates) && !after.contains(&identity(leaf))).await?;
+        // A leaf that lost a file still lists its others: they are on both sides.
+        let paths = |files: &[DataFile]| files.iter().map(|file| file.path.clone()).collect::<HashSet<_>>();
+        let (paths_then, paths_now) = (paths(&then), paths(&changed));
+        changed.retain(|file| !paths_then.contains(&file.path));
+        changed.extend(then.into_iter().filter(|file| !paths_now.contains(&file.path)));
     }
     let touches = |file: &DataFile| match file.partition() {
         Some(cell) => cells.contains(&cell),

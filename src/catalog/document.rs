@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{ExportEntry, Mapping, Reason, Schema, StorageClass};
+use crate::model::{ExportEntry, Hold, Mapping, Reason, Schema, StorageClass};
 
 /// Everything about a version that is not a list of leaves. Unknown fields are ignored; a change that a reader must not
 /// ignore is named in `required_features`.
@@ -40,6 +40,9 @@ pub struct RootDocument {
     /// Open dead letters; closing one takes it off this list.
     #[serde(default)]
     pub dead_letters: Vec<DeadLetterFile>,
+    /// Legal holds in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// A run begun below this version may not commit: its files may be gone.
     #[serde(default)]
     pub gc_floor: u64,
@@ -47,8 +50,11 @@ pub struct RootDocument {
     pub totals: BTreeMap<StorageClass, Totals>,
 }
 
-/// Features this code understands beyond the first format: none yet.
-const KNOWN_FEATURES: [&str; 0] = [];
+/// Data files with keys inside, whose cells are listed in a pack.
+pub const BUNDLES_FEATURE: &str = "bundles";
+
+/// Features this code understands beyond the first format.
+const KNOWN_FEATURES: [&str; 1] = [BUNDLES_FEATURE];
 
 impl RootDocument {
     /// Refuses a document this code would misread.
@@ -68,7 +74,7 @@ impl RootDocument {
 /// What a commit did. The kind is text in the document, so that an older reader can still show a newer kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// `append`, `revert`, `discard`, `vacuum`; later kinds are readable too.
+    /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`; later kinds are readable too.
     pub kind: String,
     /// The version the operation's decisions were made on.
     pub base_version: u64,
@@ -90,6 +96,9 @@ pub struct Operation {
     /// Of a revert: the version taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverts: Option<u64>,
+    /// Of a lifecycle move: the digest of the plan it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 impl Operation {
@@ -105,6 +114,7 @@ impl Operation {
             bytes: 0,
             leaned_on: Vec::new(),
             reverts: None,
+            plan: None,
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
@@ -12,7 +14,7 @@ use jiff::civil::Date;
 use super::ranges::{self, Covered, Ranges};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, StorageClass, sha256};
+use crate::model::{DataFile, KeyRange, PackRef, StorageClass, micros_of_timestamp, sha256, timestamp_of_micros};
 use crate::store::{Layout, Store};
 
 const KEY: &str = "tier.leaf";
@@ -84,6 +86,15 @@ pub struct NewFile {
     pub audit: FileAudit,
 }
 
+/// A data file and its place in the catalog, which never changes while the file is part of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveFile {
+    /// The path of its leaf.
+    pub leaf: String,
+    pub position: u32,
+    pub file: DataFile,
+}
+
 /// Writes the leaves of a commit, sorted, with their audit files.
 pub async fn write_leaves(store: &Store, layout: &Layout, mut files: Vec<NewFile>) -> Result<Vec<LeafRef>> {
     files.sort_by(|a, b| sort_key(&a.file).cmp(&sort_key(&b.file)));
@@ -152,6 +163,8 @@ fn leaf_batch(files: &[NewFile]) -> RecordBatch {
     let integers = |get: fn(&DataFile) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(files.iter().map(|new| get(&new.file) as i64)))
     };
+    let packs = |get: fn(&PackRef) -> i64| files.iter().map(move |new| new.file.pack.as_ref().map(get));
+    let since: TimestampMicrosecondArray = files.iter().map(|f| f.file.class_since.map(micros_of_timestamp)).collect();
     let covered: Vec<Covered> = files.iter().map(|new| Covered::from(&new.file)).collect();
     let mut columns = ranges::encode(&covered);
     columns.extend([
@@ -161,6 +174,14 @@ fn leaf_batch(files: &[NewFile]) -> RecordBatch {
         ("footer_bytes", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.footer_bytes as i32)))),
         ("schema_id", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.schema_id as i32)))),
         ("storage_class", texts(files, |f| f.storage_class.as_str())),
+        ("class_since", Arc::new(since.with_timezone("UTC"))),
+        (
+            "pack_path",
+            Arc::new(files.iter().map(|f| Some(f.file.pack.as_ref()?.path.as_str())).collect::<StringArray>()),
+        ),
+        ("pack_offset", Arc::new(packs(|pack| pack.offset as i64).collect::<Int64Array>())),
+        ("pack_cells_bytes", Arc::new(packs(|pack| i64::from(pack.cells_bytes)).collect::<Int64Array>())),
+        ("pack_footer_bytes", Arc::new(packs(|pack| i64::from(pack.footer_bytes)).collect::<Int64Array>())),
         // Null: the version in the root's row. A merged leaf will hold files of several.
         ("added_version", Arc::new(UInt64Array::new_null(files.len())) as ArrayRef),
     ]);
@@ -192,6 +213,8 @@ fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
     let size_bytes = table::numbers::<Int64Type>(&batch, "size_bytes")?;
     let footer_bytes = table::numbers::<Int32Type>(&batch, "footer_bytes")?;
     let schema_id = table::numbers::<Int32Type>(&batch, "schema_id")?;
+    let class_since = optional::<TimestampMicrosecondType>(&batch, "class_since")?;
+    let packs = packs(&batch)?;
     (0..batch.num_rows())
         .map(|row| {
             let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
@@ -206,7 +229,39 @@ fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
                 footer_bytes: footer_bytes(row) as u32,
                 schema_id: schema_id(row) as u32,
                 storage_class: class(row).parse::<StorageClass>()?,
+                class_since: class_since(row).and_then(timestamp_of_micros),
+                pack: packs(row),
             })
         })
         .collect()
+}
+
+/// The values of a column that may be null, or missing in a leaf of an older tier.
+fn optional<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<impl Fn(usize) -> Option<T::Native> + use<'a, T>> {
+    let array = batch
+        .column_by_name(name)
+        .map(|column| column.as_primitive_opt::<T>().ok_or_else(|| table::wrong_type(name)))
+        .transpose()?;
+    Ok(move |row| array.filter(|array| array.is_valid(row)).map(|array| array.value(row)))
+}
+
+fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<'_>> {
+    let paths = batch
+        .column_by_name("pack_path")
+        .map(|column| column.as_string_opt::<i32>().ok_or_else(|| table::wrong_type("pack_path")))
+        .transpose()?;
+    let offset = optional::<Int64Type>(batch, "pack_offset")?;
+    let cells = optional::<Int64Type>(batch, "pack_cells_bytes")?;
+    let footer = optional::<Int64Type>(batch, "pack_footer_bytes")?;
+    Ok(move |row| {
+        Some(PackRef {
+            path: paths.filter(|paths| paths.is_valid(row))?.value(row).to_owned(),
+            offset: offset(row)? as u64,
+            cells_bytes: cells(row)? as u32,
+            footer_bytes: footer(row)? as u32,
+        })
+    })
 }

@@ -28,7 +28,7 @@ mod table;
 
 pub use commit::{Change, Outcome, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
-pub use leaf::{FileAudit, LeafRef, NewFile};
+pub use leaf::{FileAudit, LeafRef, LiveFile, NewFile};
 pub use ranges::Covered;
 pub use root::Root;
 pub use snapshot::Snapshot;

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{LeafRef, read_leaf};
+use super::leaf::{LeafRef, LiveFile, read_leaf};
 use super::ledger;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -124,6 +124,15 @@ impl Snapshot {
     pub async fn files(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<DataFile>> {
         let leaves = self.leaves(keep).await?;
         Ok(leaves.into_iter().flat_map(|(_, files)| files).map(|(_, file)| file).collect())
+    }
+
+    /// As [`Snapshot::files`], with what a commit needs to remove one.
+    pub async fn live_files(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<LiveFile>> {
+        let leaves = self.leaves(keep).await?;
+        let live = |(leaf, files): (LeafRef, Vec<(u32, DataFile)>)| {
+            files.into_iter().map(move |(position, file)| LiveFile { leaf: leaf.path.clone(), position, file })
+        };
+        Ok(leaves.into_iter().flat_map(live).collect())
     }
 
     /// The leaves that `keep` picks, each with its live files and their positions.

@@ -61,7 +61,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
     let code = runtime.block_on(async {
         let stop = stop_on_signals();
         let context = Context {
-            store: Store::open(settings.archive()?).await?,
+            store: Store::open(settings.archive()?, settings.class_time()).await?,
             clock: settings.clock,
             random: Arc::new(Random::System),
             progress: ui.progress(),

@@ -10,7 +10,7 @@ use super::args::Global;
 use super::parse::parse_time;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
-use crate::store::Location;
+use crate::store::{ClassTime, Location};
 
 const FILE_NAME: &str = "tier.toml";
 
@@ -33,6 +33,16 @@ pub struct FileSettings {
     pub events: EventsSection,
     #[serde(default)]
     pub query: QuerySection,
+    #[serde(default)]
+    pub simulation: SimulationSection,
+}
+
+/// Of archives whose storage classes are simulated: a local folder.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulationSection {
+    /// How many times faster than the clock restores become ready and windows pass.
+    pub speed: Option<f64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -76,6 +86,11 @@ impl Settings {
             None => Clock::System,
         };
         Ok(Settings { archive, clock, file, yes: global.yes })
+    }
+
+    /// The time that simulated storage classes live in.
+    pub fn class_time(&self) -> ClassTime {
+        ClassTime { clock: self.clock, speed: self.file.simulation.speed.unwrap_or(1.0) }
     }
 
     /// The archive that was named, by whatever means.

@@ -125,6 +125,8 @@ impl<'a> CellWriter<'a> {
                 footer_bytes,
                 schema_id: self.target.schema_id,
                 storage_class: StorageClass::Standard,
+                class_since: None,
+                pack: None,
             },
             audit: FileAudit { sha256, min_event_id: file.ids.min, max_event_id: file.ids.max },
         });

@@ -1,8 +1,12 @@
 //! One immutable Parquet object, as the catalog knows it.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::{Key, Partition, StorageClass};
+
+/// Bundles lie below this folder, and nothing else does.
+pub const BUNDLES: &str = "_bundles";
 
 /// An inclusive range of keys; of a cell's file it is one value, of a bundle it may be wider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,11 +57,37 @@ pub struct DataFile {
     /// The catalog version whose schema the file was written with; columns added later are null in it.
     pub schema_id: u32,
     pub storage_class: StorageClass,
+    /// When it was put into that class: minimum durations count from here. `None` in STANDARD, which has none.
+    pub class_since: Option<Timestamp>,
+    /// Where its footer lies hot, when the file itself may be out of reach.
+    pub pack: Option<PackRef>,
+}
+
+/// A data file's part of a footer pack: its cells, then the end of the file.
+///
+/// A file of one cell has no cells part; a bundle always has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackRef {
+    /// Relative to the archive root.
+    pub path: String,
+    pub offset: u64,
+    /// Length of the list of cells; see [`crate::data::pack`].
+    pub cells_bytes: u32,
+    /// Length of the copy of the file's last [`DataFile::footer_bytes`].
+    pub footer_bytes: u32,
 }
 
 impl DataFile {
-    /// The cell this file belongs to, when it holds just one.
+    /// Whether the file holds several cells, with the keys as columns inside.
+    pub fn is_bundle(&self) -> bool {
+        self.path.starts_with(BUNDLES)
+    }
+
+    /// The cell this file belongs to; `None` of a bundle.
     pub fn partition(&self) -> Option<Partition> {
+        if self.is_bundle() {
+            return None;
+        }
         Some(Partition {
             tenant_id: Key::parse(self.tenants.single()?).ok()?,
             event_type: Key::parse(self.event_types.single()?).ok()?,

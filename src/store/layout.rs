@@ -1,6 +1,8 @@
 //! The names of things on the store; see the crate docs for the picture.
 
-use crate::model::Partition;
+use jiff::civil::Date;
+
+use crate::model::{self, Partition};
 
 /// Names for one run. They are fresh for every attempt and never used again: a replay must not adopt a file that a
 /// vacuum is about to delete.
@@ -17,7 +19,10 @@ impl Layout {
     pub const LEAVES: &'static str = "_tier/leaf";
     pub const LEDGERS: &'static str = "_tier/ledger";
     pub const DEAD_LETTERS: &'static str = "_tier/dead-letter";
+    pub const PACKS: &'static str = "_tier/pack";
+    pub const RESTORES: &'static str = "_tier/restore";
     pub const EVENTS: &'static str = "events";
+    pub const BUNDLES: &'static str = model::BUNDLES;
 
     /// Names for a run begun at `base_version`; `id` is 32 random hex digits.
     pub fn for_run(base_version: u64, id: &str) -> Self {
@@ -36,6 +41,17 @@ impl Layout {
 
     pub fn data_file(&self, cell: &Partition, number: usize) -> String {
         format!("{}/{}/{}.parquet", Self::EVENTS, cell.folder(), self.stem(number))
+    }
+
+    /// A bundle of the month that `first_day` begins; `bucket` numbers the bundles of one month and run.
+    pub fn bundle(&self, first_day: Date, bucket: usize, number: usize) -> String {
+        let month = first_day.strftime("%Y-%m");
+        format!("{}/month={month}/bucket={bucket:04}/{}.parquet", Self::BUNDLES, self.stem(number))
+    }
+
+    /// Footers of archived files.
+    pub fn pack(&self, number: usize) -> String {
+        format!("{}/{}.pack", Self::PACKS, self.stem(number))
     }
 
     /// A leaf, and the file of its audit columns beside it.

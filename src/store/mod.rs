@@ -9,12 +9,14 @@
 //! A killed run leaves temporary files beside their targets (`…#n`), which no reader lists and `tier vacuum` removes.
 
 mod aws;
+mod classes;
 mod durable;
 mod errors;
 mod layout;
 mod location;
 mod meter;
 mod reader;
+mod simulated;
 mod writer;
 
 use std::fmt;
@@ -31,11 +33,13 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 
 use crate::error::{Context, Result};
 
+pub use classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
 pub use errors::{explain, explain_ref};
 pub use layout::Layout;
 pub use location::Location;
 pub use meter::{Meter, Requests};
 pub use reader::ObjectReader;
+pub use simulated::ClassTime;
 pub use writer::ObjectWriter;
 
 /// What became of a [`Store::put_if_absent`].
@@ -59,6 +63,7 @@ pub struct Listed {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
+    classes: Arc<dyn Classes>,
     prefix: Path,
     location: Location,
     meter: Arc<Meter>,
@@ -71,8 +76,9 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a location. A local folder is created when it is first written to; nothing is requested yet.
-    pub async fn open(location: &Location) -> Result<Self> {
+    /// Opens a location. A local folder is created when it is first written to; nothing is requested yet. `time` is
+    /// that of simulated classes.
+    pub async fn open(location: &Location, time: ClassTime) -> Result<Self> {
         let (inner, prefix): (Arc<dyn ObjectStore>, Path) = match location {
             Location::Local(root) => {
                 (Arc::new(LocalFileSystem::new()), Path::from_absolute_path(root).context("open the archive folder")?)
@@ -82,6 +88,7 @@ impl Store {
                 (aws::open_bucket(bucket).await?, Path::parse(prefix).context("read the archive address")?)
             }
         };
+        let _ = time;
         Ok(Self::over(inner, prefix, location.clone()))
     }
 
@@ -95,9 +102,21 @@ impl Store {
         Store { inner: decorate(self.inner.clone()), ..self.clone() }
     }
 
+    /// The same archive, where simulated classes take `time` for theirs.
+    pub fn at(&self, time: ClassTime) -> Self {
+        let _ = time;
+        self.clone()
+    }
+
     fn over(inner: Arc<dyn ObjectStore>, prefix: Path, location: Location) -> Self {
         let meter = Arc::new(Meter::default());
-        Store { inner: Arc::new(meter::Metered::new(inner, meter.clone())), prefix, location, meter }
+        let inner = Arc::new(meter::Metered::new(inner, meter.clone()));
+        Store { inner, classes: Arc::new(simulated::Unbuilt), prefix, location, meter }
+    }
+
+    /// What the store can do with storage classes.
+    pub fn classes(&self) -> &dyn Classes {
+        &*self.classes
     }
 
     pub fn location(&self) -> &Location {

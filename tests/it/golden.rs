@@ -15,7 +15,7 @@ use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::model::{ColumnType, DataFile, ExportEntry, ExportStamp, KeyRange, Mapping, Reason, Schema, StorageClass};
 use tier::progress::{Silent, Stop};
-use tier::store::{Layout, Store};
+use tier::store::{ClassTime, Layout, Store};
 
 const NOW: &str = "2026-08-25T02:30:00Z";
 
@@ -48,6 +48,8 @@ fn file(layout: &Layout, number: usize, tenant: &str, rows: u64) -> NewFile {
             footer_bytes: 1234,
             schema_id: 1,
             storage_class: StorageClass::Standard,
+            class_since: None,
+            pack: None,
         },
         audit: FileAudit { sha256: "ab".repeat(32), min_event_id: "a".into(), max_event_id: "z".into() },
     }
@@ -99,8 +101,11 @@ fn committed(outcome: Outcome) -> Snapshot {
     }
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+/// Catalogs as earlier and today's tier wrote them; the newest is last.
+const GOLDEN: [&str; 2] = ["v1", "v1-classes"];
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// Every object of the catalog, sorted by path.
@@ -115,7 +120,13 @@ async fn objects(store: &Store) -> Vec<(String, Bytes)> {
 
 #[tokio::test]
 async fn an_archive_of_format_1_reads_as_it_was_written() {
-    let store = Store::open(&golden().to_string_lossy().parse().unwrap()).await.unwrap();
+    for name in GOLDEN {
+        reads_as_it_was_written(name).await;
+    }
+}
+
+async fn reads_as_it_was_written(name: &str) {
+    let store = Store::open(&golden(name).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
     let golden = Snapshot::open(&store).await.unwrap();
     let ctx = context(Store::memory());
     let today = write_archive(&ctx).await;
@@ -137,12 +148,12 @@ async fn todays_catalog_files_have_the_golden_columns_and_documents() {
     let today = objects(&ctx.store).await;
     if std::env::var_os("TIER_WRITE_GOLDEN").is_some() {
         for (path, bytes) in &today {
-            let path = golden().join(path);
+            let path = golden(GOLDEN[1]).join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
     }
-    let store = Store::open(&golden().to_string_lossy().parse().unwrap()).await.unwrap();
+    let store = Store::open(&golden(GOLDEN[1]).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
     let golden = objects(&store).await;
     let names = |objects: &[(String, Bytes)]| objects.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
     assert_eq!(names(&today), names(&golden));

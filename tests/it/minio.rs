@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use tier::catalog::Snapshot;
-use tier::store::Store;
+use tier::store::{ClassTime, Store};
 
 use crate::support::lab::{check_versions, line, lines, rows};
 use crate::support::minio::{BUCKET, fresh_address};
 use crate::support::tier::{Outcome, Tier, sample_data};
 
 async fn open(address: &str) -> Store {
-    Store::open(&address.parse().unwrap()).await.unwrap()
+    Store::open(&address.parse().unwrap(), ClassTime::default()).await.unwrap()
 }
 
 fn error_of(outcome: &Outcome) -> Value {

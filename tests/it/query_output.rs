@@ -6,14 +6,14 @@ use std::process::{Command, Output, Stdio};
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
-use tier::store::{Location, Store};
+use tier::store::{ClassTime, Location, Store};
 
 use crate::support::events::{Row, append, context, full_schema, row};
 
 /// An archive of three events in a folder.
 async fn archive() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&Location::Local(folder.path().join("archive"))).await.unwrap();
+    let store = Store::open(&Location::Local(folder.path().join("archive")), ClassTime::default()).await.unwrap();
     let rows = [
         Row { payload: Some(String::new()), user_id: Some(7), ..row("2026-08-24", "acme", "login", "e1", 1) },
         Row { payload: None, ok: Some(true), ..row("2026-08-24", "acme", "login", "e2", 2) },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use tier::catalog::Snapshot;
-use tier::store::{Location, Store};
+use tier::store::{ClassTime, Location, Store};
 
 use crate::support::lab::line;
 use crate::support::tier::{Tier, sample_data};
@@ -13,7 +13,7 @@ type Cells = BTreeMap<String, u64>;
 
 /// Rows by `date/type/tenant`.
 async fn of_the_catalog(tier: &Tier) -> Cells {
-    let store = Store::open(&Location::Local(tier.path("archive"))).await.unwrap();
+    let store = Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap();
     let mut cells = Cells::new();
     for file in Snapshot::open(&store).await.unwrap().files(|_| true).await.unwrap() {
         let name = format!("{}/{}/{}", file.dates.min, file.event_types.min, file.tenants.min);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tier::store::{Location, PutOutcome, Store};
+use tier::store::{ClassTime, Location, PutOutcome, Store};
 use tokio::runtime::Handle;
 
 use crate::support::minio::{endpoint, fresh_store};
@@ -161,7 +161,7 @@ async fn memory_keeps_its_promises() {
 async fn a_local_folder_keeps_its_promises_whatever_its_name() {
     for name in ["archive", "not there yet/a b", "名前 %20 #1", "a%2Fb", "it's [odd]", "a~b"] {
         let folder = TempDir::new().unwrap();
-        let store = Store::open(&Location::Local(folder.path().join(name))).await.unwrap();
+        let store = Store::open(&Location::Local(folder.path().join(name)), ClassTime::default()).await.unwrap();
         keeps_its_promises(store).await;
     }
 }

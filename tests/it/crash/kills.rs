@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tier::catalog::Snapshot;
-use tier::store::{Layout, Location, Store};
+use tier::store::{ClassTime, Layout, Location, Store};
 
 use crate::support::lab::{check_versions, line, rows};
 use crate::support::tier::{Outcome, Tier};
@@ -33,7 +33,7 @@ async fn ids(store: &Store) -> Vec<String> {
 }
 
 async fn open(tier: &Tier) -> Store {
-    Store::open(&Location::Local(tier.path("archive"))).await.unwrap()
+    Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap()
 }
 
 /// Killed later and later, until a run is quicker than that; after each kill the archive is readable, and has the run

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tier::archive;
 use tier::catalog::Snapshot;
-use tier::store::{Location, Store};
+use tier::store::{ClassTime, Location, Store};
 
 use crate::support::lab::{Lab, check_sums, check_versions, context, full, line, lines, request, rows};
 use crate::support::tier::Tier;
@@ -84,7 +84,7 @@ async fn two_processes_with_overlapping_exports_finish_and_double_no_event() {
             let output = child.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        let store = Store::open(&Location::Local(tier.path(&archive))).await.unwrap();
+        let store = Store::open(&Location::Local(tier.path(&archive)), ClassTime::default()).await.unwrap();
         let rows = rows(&store).await;
         assert_eq!((rows.len(), ids(&rows).len()), (10_000, 10_000), "round {round}");
         check_versions(&store).await;
@@ -94,7 +94,7 @@ async fn two_processes_with_overlapping_exports_finish_and_double_no_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_runs_at_once_on_a_local_folder_all_commit() {
     let lab = Lab::new();
-    let store = Store::open(&Location::Local(lab.path("archive"))).await.unwrap();
+    let store = Store::open(&Location::Local(lab.path("archive")), ClassTime::default()).await.unwrap();
     let runs: Vec<_> = (0..6)
         .map(|number| {
             // Neighbours share a third of their events.

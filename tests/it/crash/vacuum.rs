@@ -6,7 +6,7 @@ use tier::archive;
 use tier::catalog::{Change, Operation, Snapshot, commit};
 use tier::clock::Clock;
 use tier::error::Kind;
-use tier::store::{Layout, Location, Store};
+use tier::store::{ClassTime, Layout, Location, Store};
 use tier::vacuum;
 
 use crate::support::fault::{Fault, FaultStore, Plan};
@@ -131,7 +131,7 @@ async fn the_binary_removes_unfinished_writes_and_leaves_foreign_files_alone() {
     assert_eq!(report["deleted"], 3);
     assert!(unfinished.iter().chain([&orphan]).all(|path| !tier.path(path).exists()));
     assert!(foreign.iter().all(|path| tier.path(path).exists()));
-    let store = Store::open(&Location::Local(tier.path("archive"))).await.unwrap();
+    let store = Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap();
     std::fs::remove_file(tier.path(&foreign[0])).unwrap();
     assert_eq!(rows(&store).await.len(), 20);
 }

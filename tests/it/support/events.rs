@@ -133,6 +133,8 @@ pub fn new_file(path: String, cell: &Partition, ts: KeyRange<i64>, rows: u64, si
         footer_bytes: footer,
         schema_id: 1,
         storage_class: StorageClass::Standard,
+        class_since: None,
+        pack: None,
     };
     NewFile {
         file,

@@ -1,7 +1,7 @@
 //! The S3 store that `infra/test.sh` starts for the tests.
 
 use tier::clock::Random;
-use tier::store::{Location, Store};
+use tier::store::{ClassTime, Location, Store};
 
 /// The bucket that `infra/minio.sh run` makes.
 pub const BUCKET: &str = "events";
@@ -19,5 +19,5 @@ pub fn fresh_address() -> String {
 
 pub async fn fresh_store() -> Store {
     let location: Location = fresh_address().parse().unwrap();
-    Store::open(&location).await.unwrap()
+    Store::open(&location, ClassTime::default()).await.unwrap()
 }
