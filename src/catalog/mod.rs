@@ -24,7 +24,7 @@ mod ledger;
 mod ranges;
 mod root;
 mod snapshot;
-mod table;
+pub mod table;
 
 pub use commit::{Change, Outcome, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};

@@ -22,6 +22,7 @@ pub mod existing;
 pub mod ids;
 pub mod merge;
 pub mod ndjson;
+pub mod pack;
 pub mod parquet_rows;
 pub mod rows;
 pub mod time;

@@ -1,0 +1,185 @@
+//! Footer packs: what is kept hot of files that may be archived.
+//!
+//! For each data file a pack holds the list of its cells, where it is a bundle, and then a copy of the file's last
+//! `footer_bytes`, which hold the page index and the footer. With both a query is planned, pruned, and often answered
+//! without a restore. A pack is written once per commit and never changed.
+//!
+//! A bundle is sorted by (tenant, type, date, ts, event id), so each of its cells is one run of rows: what the list says
+//! of a cell is exact.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::catalog::table;
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, Key, KeyRange, PackRef, Partition, date_of_days, days_of_date};
+use crate::store::Store;
+
+const KEY: &str = "tier.cells";
+/// Bumped when a reader of older lists would misread a newer one.
+const FORMAT: &str = "1";
+
+/// Parts of packs fetched at once.
+const READS_IN_FLIGHT: usize = 16;
+
+/// Parts this near to each other are one request.
+const COALESCE_BYTES: u64 = 1 << 20;
+
+/// A cell's run of rows in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellRows {
+    pub cell: Partition,
+    /// Position of its first row in the file.
+    pub first_row: u64,
+    pub rows: u64,
+    /// Microseconds since the epoch, UTC.
+    pub ts: KeyRange<i64>,
+}
+
+/// What is hot of one data file.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// In the order of the rows; empty of a file that is no bundle.
+    pub cells: Vec<CellRows>,
+    /// The file's last bytes.
+    pub footer: Bytes,
+}
+
+/// Collects the parts of one pack.
+#[derive(Debug)]
+pub struct PackBuilder {
+    path: String,
+    bytes: Vec<u8>,
+}
+
+impl PackBuilder {
+    pub fn new(path: String) -> Self {
+        PackBuilder { path, bytes: Vec::new() }
+    }
+
+    pub fn add(&mut self, packed: &Packed) -> Result<PackRef> {
+        let cells = if packed.cells.is_empty() { Bytes::new() } else { encode(&packed.cells)? };
+        let pack = PackRef {
+            path: self.path.clone(),
+            offset: self.bytes.len() as u64,
+            cells_bytes: cells.len() as u32,
+            footer_bytes: packed.footer.len() as u32,
+        };
+        self.bytes.extend_from_slice(&cells);
+        self.bytes.extend_from_slice(&packed.footer);
+        Ok(pack)
+    }
+
+    /// Puts the pack, before the commit that names it; nothing when no part was added.
+    pub async fn write(self, store: &Store) -> Result<()> {
+        if self.bytes.is_empty() { Ok(()) } else { store.put(&self.path, self.bytes).await }
+    }
+}
+
+/// What is hot of these files, in their order; `None` for those without a pack. Near parts of one pack are one GET.
+pub async fn read(store: &Store, files: &[DataFile]) -> Result<Vec<Option<Packed>>> {
+    let mut by_pack: BTreeMap<&str, Vec<(usize, &PackRef)>> = BTreeMap::new();
+    for (index, file) in files.iter().enumerate() {
+        if let Some(pack) = &file.pack {
+            by_pack.entry(&pack.path).or_default().push((index, pack));
+        }
+    }
+    let mut requests = Vec::new();
+    for (path, mut parts) in by_pack {
+        parts.sort_by_key(|(_, pack)| pack.offset);
+        let mut run: Vec<(usize, &PackRef)> = Vec::new();
+        for part in parts {
+            if run.last().is_some_and(|(_, last)| part.1.offset > end(last) + COALESCE_BYTES) {
+                requests.push((path, std::mem::take(&mut run)));
+            }
+            run.push(part);
+        }
+        requests.push((path, run));
+    }
+    let fetched: Vec<Vec<(usize, Packed)>> = futures::stream::iter(requests)
+        .map(|(path, parts)| async move { fetch(store, path, &parts).await })
+        .buffer_unordered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let mut all = vec![None; files.len()];
+    for (index, packed) in fetched.into_iter().flatten() {
+        all[index] = Some(packed);
+    }
+    Ok(all)
+}
+
+fn end(pack: &PackRef) -> u64 {
+    pack.offset + u64::from(pack.cells_bytes) + u64::from(pack.footer_bytes)
+}
+
+async fn fetch(store: &Store, path: &str, parts: &[(usize, &PackRef)]) -> Result<Vec<(usize, Packed)>> {
+    let start = parts[0].1.offset;
+    let stop = parts.iter().map(|(_, pack)| end(pack)).max().expect("a run is never empty");
+    let bytes = store.get_range(path, start..stop).await?;
+    let phrase = || format!("read pack {}", store.address(path));
+    if (bytes.len() as u64) < stop - start {
+        return Err(Error::failed("it is shorter than the catalog says").code("corrupt-pack")).with_context(phrase);
+    }
+    let part = |(index, pack): &(usize, &PackRef)| {
+        let at = (pack.offset - start) as usize;
+        let middle = at + pack.cells_bytes as usize;
+        let cells = bytes.slice(at..middle);
+        let cells = if cells.is_empty() { Vec::new() } else { decode(cells)? };
+        Ok((*index, Packed { cells, footer: bytes.slice(middle..middle + pack.footer_bytes as usize) }))
+    };
+    parts.iter().map(part).collect::<Result<_>>().with_context(phrase)
+}
+
+fn encode(cells: &[CellRows]) -> Result<Bytes> {
+    let texts =
+        |get: fn(&CellRows) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(cells.iter().map(get))) };
+    let integers = |get: fn(&CellRows) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(cells.iter().map(|cell| get(cell) as i64)))
+    };
+    let times = |get: fn(&CellRows) -> i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(cells.iter().map(get)).with_timezone("UTC"))
+    };
+    let batch = table::batch(vec![
+        ("tenant_id", texts(|cell| cell.cell.tenant_id.as_str())),
+        ("event_type", texts(|cell| cell.cell.event_type.as_str())),
+        ("date", Arc::new(Date32Array::from_iter_values(cells.iter().map(|cell| days_of_date(cell.cell.date))))),
+        ("first_row", integers(|cell| cell.first_row)),
+        ("rows", integers(|cell| cell.rows)),
+        ("ts_min", times(|cell| cell.ts.min)),
+        ("ts_max", times(|cell| cell.ts.max)),
+    ]);
+    table::encode(&batch, KEY, FORMAT.to_owned())
+}
+
+fn decode(bytes: Bytes) -> Result<Vec<CellRows>> {
+    let (batch, format): (RecordBatch, String) = table::decode(bytes, KEY)?;
+    if format != FORMAT {
+        return Err(Error::usage(format!("its format is {format}; this tier reads {FORMAT}")).hint("use a newer tier"));
+    }
+    let (tenant, event_type) = (table::texts(&batch, "tenant_id")?, table::texts(&batch, "event_type")?);
+    let date = table::numbers::<Date32Type>(&batch, "date")?;
+    let (first_row, rows) =
+        (table::numbers::<Int64Type>(&batch, "first_row")?, table::numbers::<Int64Type>(&batch, "rows")?);
+    let ts_min = table::numbers::<TimestampMicrosecondType>(&batch, "ts_min")?;
+    let ts_max = table::numbers::<TimestampMicrosecondType>(&batch, "ts_max")?;
+    let key = |text: &str| Key::parse(text).map_err(|bad| Error::failed(format!("a key in the list {bad}")));
+    (0..batch.num_rows())
+        .map(|row| {
+            Ok(CellRows {
+                cell: Partition {
+                    tenant_id: key(tenant(row))?,
+                    event_type: key(event_type(row))?,
+                    date: date_of_days(date(row)).ok_or_else(|| Error::failed("a date in the list is out of range"))?,
+                },
+                first_row: first_row(row) as u64,
+                rows: rows(row) as u64,
+                ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+            })
+        })
+        .collect()
+}
