@@ -152,6 +152,21 @@ pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFi
     Ok((0..).zip(files).filter(|(position, _)| alive(position)).collect())
 }
 
+/// The audits of a leaf's files, by position, the deleted ones included.
+pub async fn read_audits(store: &Store, leaf_path: &str) -> Result<Vec<FileAudit>> {
+    let path = Layout::audit_of(leaf_path);
+    let bytes = store.get(&path).await?;
+    let (batch, _) = table::decode(bytes, AUDIT_KEY).with_context(|| format!("read {}", store.address(&path)))?;
+    let sha256 = table::texts(&batch, "sha256")?;
+    let (min, max) = (table::texts(&batch, "min_event_id")?, table::texts(&batch, "max_event_id")?);
+    let audit = |row| FileAudit {
+        sha256: sha256(row).to_owned(),
+        min_event_id: min(row).to_owned(),
+        max_event_id: max(row).to_owned(),
+    };
+    Ok((0..batch.num_rows()).map(audit).collect())
+}
+
 fn sort_key(file: &DataFile) -> (&str, &str, Date, i64, &str) {
     (&file.tenants.min, &file.event_types.min, file.dates.min, file.ts.min, &file.path)
 }

@@ -1,5 +1,6 @@
 //! A version of the archive, opened for reading.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{LeafRef, LiveFile, read_leaf};
+use super::leaf::{FileAudit, LeafRef, LiveFile, read_audits, read_leaf};
 use super::ledger;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -116,7 +117,8 @@ impl Snapshot {
         &self.root.document.schema
     }
 
-    pub(super) fn sha256(&self) -> &str {
+    /// Of the root's bytes.
+    pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
@@ -133,6 +135,19 @@ impl Snapshot {
             files.into_iter().map(move |(position, file)| LiveFile { leaf: leaf.path.clone(), position, file })
         };
         Ok(leaves.into_iter().flat_map(live).collect())
+    }
+
+    /// What audits need of these files, in their order.
+    pub async fn audits(&self, files: &[LiveFile]) -> Result<Vec<FileAudit>> {
+        let mut by_leaf: HashMap<&str, Vec<FileAudit>> = HashMap::new();
+        for live in files {
+            if !by_leaf.contains_key(live.leaf.as_str()) {
+                by_leaf.insert(&live.leaf, read_audits(&self.store, &live.leaf).await?);
+            }
+        }
+        let audit = |live: &LiveFile| by_leaf[live.leaf.as_str()].get(live.position as usize).cloned();
+        let missing = |live: &LiveFile| Error::failed(format!("the audit of {} is missing", live.file.path));
+        files.iter().map(|live| audit(live).ok_or_else(|| missing(live))).collect()
     }
 
     /// The leaves that `keep` picks, each with its live files and their positions.

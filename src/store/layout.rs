@@ -21,6 +21,7 @@ impl Layout {
     pub const DEAD_LETTERS: &'static str = "_tier/dead-letter";
     pub const PACKS: &'static str = "_tier/pack";
     pub const RESTORES: &'static str = "_tier/restore";
+    pub const CATALOG: &'static str = "_tier";
     pub const EVENTS: &'static str = "events";
     pub const BUNDLES: &'static str = model::BUNDLES;
 
