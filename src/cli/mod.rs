@@ -3,11 +3,15 @@
 mod archive;
 mod args;
 mod dead_letter;
+mod hold;
+mod lifecycle;
 mod parse;
+mod policy;
 mod progress;
 pub mod query;
 mod revert;
 mod settings;
+mod simulate;
 mod status;
 mod ui;
 mod vacuum;
@@ -16,9 +20,10 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::clock::Random;
+use crate::clock::{Clock, Random};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::model::Usd;
 use crate::progress::Stop;
 use crate::store::Store;
 
@@ -31,6 +36,42 @@ pub struct App {
     pub context: Context,
     pub settings: Settings,
     pub ui: Ui,
+}
+
+impl App {
+    /// Opens the archive that the settings name.
+    async fn open(settings: Settings, ui: Ui) -> Result<Self> {
+        let stop = stop_on_signals();
+        let context = Context {
+            store: Store::open(settings.archive()?, settings.class_time()).await?,
+            clock: settings.clock,
+            random: Arc::new(Random::System),
+            progress: ui.progress(),
+            stop,
+        };
+        Ok(App { context, settings, ui })
+    }
+
+    /// What spends or deletes does not believe a `--now` that has not come yet, unless the classes are only played.
+    fn refuse_a_later_now(&self) -> Result<()> {
+        let now = self.context.now();
+        if self.context.store.classes().is_simulated() || now <= Clock::System.now() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("--now {now:.0} has not come yet, and this would move or delete real data"))
+            .hint("leave --now out; to rehearse the future use plan, or a local archive, where classes are simulated"))
+    }
+
+    /// Refuses what costs more than `--max-cost` or the settings allow.
+    fn check_budget(&self, cost: Usd, max_cost: Option<f64>) -> Result<()> {
+        match max_cost.or(self.settings.file.budget.per_run) {
+            Some(most) if cost > Usd(most) => {
+                Err(Error::new(Kind::OverBudget, format!("it would cost {cost}, and at most {} is allowed", Usd(most)))
+                    .hint(format!("--max-cost {} would do", cost.round_up())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Parses, runs, prints; returns the exit code.
@@ -59,22 +100,16 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
         .build()
         .map_err(|error| Error::failed("start the runtime").with_source(error))?;
     let code = runtime.block_on(async {
-        let stop = stop_on_signals();
-        let context = Context {
-            store: Store::open(settings.archive()?, settings.class_time()).await?,
-            clock: settings.clock,
-            random: Arc::new(Random::System),
-            progress: ui.progress(),
-            stop,
-        };
-        let app = App { context, settings, ui };
         match cli.verb {
-            Verb::Archive(args) => archive::run(&app, args).await,
-            Verb::Query(args) => query::run(&app, args).await,
-            Verb::Status(args) => status::run(&app, args).await,
-            Verb::DeadLetter(args) => dead_letter::run(&app, args).await,
-            Verb::Revert(args) => revert::run(&app, args).await,
-            Verb::Vacuum(args) => vacuum::run(&app, args).await,
+            Verb::Archive(args) => archive::run(&App::open(settings, ui).await?, args).await,
+            Verb::Query(args) => query::run(&App::open(settings, ui).await?, args).await,
+            Verb::Status(args) => status::run(&App::open(settings, ui).await?, args).await,
+            Verb::DeadLetter(args) => dead_letter::run(&App::open(settings, ui).await?, args).await,
+            Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
+            Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
+            Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
+            Verb::Simulate(args) => simulate::run(&ui, &settings, args),
+            Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }
     });
     // A thread that still reads from a slow store must not keep the process.

@@ -13,6 +13,7 @@
 
 pub mod blocks;
 pub mod buffer;
+pub mod bundle;
 pub mod cell;
 pub mod column_builder;
 pub mod columns;

@@ -137,6 +137,6 @@ fn pays_back_after(one_off: Usd, saving: Usd) -> Option<u32> {
     if saving <= Usd::default() {
         return None;
     }
-    let months = (one_off.dollars() / saving.dollars()).ceil();
+    let months = (one_off.0 / saving.0).ceil();
     (months <= f64::from(u32::MAX)).then_some(months as u32)
 }

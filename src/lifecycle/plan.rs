@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gate::{Gate, Judge, Verdict};
 use super::layout::bundles;
@@ -124,7 +124,7 @@ impl Action {
 }
 
 /// Sums over a plan.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     pub objects_before: u64,
     pub objects_after: u64,

@@ -1,4 +1,4 @@
-//! How fast, and how dear, an archived object is restored.
+//! How fast a restore is asked to be, in S3's words (`GlacierJobParameters/Tier`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::StorageClass;
 use crate::error::Error;
 
-/// S3's retrieval tiers, fastest first.
+/// The retrieval tier of a restore, fastest and dearest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retrieval {
@@ -28,10 +28,13 @@ impl Retrieval {
         }
     }
 
-    /// DEEP_ARCHIVE has no Expedited,
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>
+    /// Whether objects of this class can be restored this way. What can be read as it lies needs no restore.
     pub fn is_offered_for(self, class: StorageClass) -> bool {
-        class.is_archived() && !(self == Self::Expedited && class == StorageClass::DeepArchive)
+        match class {
+            StorageClass::Glacier => true,
+            StorageClass::DeepArchive => self != Self::Expedited,
+            StorageClass::Standard | StorageClass::StandardIa | StorageClass::GlacierIr => false,
+        }
     }
 
     /// The next slower tier: what is asked for when this one has no capacity.
@@ -46,7 +49,7 @@ impl Retrieval {
 
 impl fmt::Display for Retrieval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -54,9 +57,34 @@ impl FromStr for Retrieval {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == text.to_ascii_lowercase()).ok_or_else(|| {
-            Error::usage(format!("`{text}` is not a retrieval tier"))
-                .hint("the tiers are expedited, standard and bulk; DEEP_ARCHIVE has no expedited")
+        Self::ALL.into_iter().find(|retrieval| retrieval.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::usage(format!("`{text}` is not a retrieval tier")).hint(format!("the tiers are {names}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tier_reads_back_from_its_name() {
+        for retrieval in Retrieval::ALL {
+            assert_eq!(retrieval.as_str().parse::<Retrieval>().unwrap(), retrieval);
+            assert_eq!(serde_json::to_value(retrieval).unwrap(), retrieval.as_str());
+        }
+        assert_eq!(
+            "Bulk".parse::<Retrieval>().unwrap_err().hint_text(),
+            Some("the tiers are expedited, standard, bulk")
+        );
+    }
+
+    #[test]
+    fn deep_archive_knows_no_hurry() {
+        let offered = |class| Retrieval::ALL.map(|retrieval| retrieval.is_offered_for(class));
+        assert_eq!(offered(StorageClass::Glacier), [true, true, true]);
+        assert_eq!(offered(StorageClass::DeepArchive), [false, true, true]);
+        assert_eq!(offered(StorageClass::GlacierIr), [false, false, false]);
     }
 }
