@@ -107,9 +107,9 @@ async fn last_runs(snapshot: &Snapshot) -> Result<Vec<Run>> {
     for version in
         snapshot.versions().await?.into_iter().rev().filter(|version| *version <= snapshot.version()).take(NAMED)
     {
-        let at = Snapshot::at_version(snapshot.store(), version).await?;
-        let document = &at.root().document;
-        runs.push(Run { version, time: document.time, operation: document.operation.clone() });
+        if let Some(at) = Snapshot::look(snapshot.store(), version).await? {
+            runs.push(Run { version, time: at.time(), operation: at.operation().clone() });
+        }
     }
     Ok(runs)
 }

@@ -113,6 +113,6 @@ pub enum Verb {
     Lifecycle(lifecycle::LifecycleArgs),
     /// Put legal holds in force and lift them
     Hold(hold::HoldArgs),
-    /// Delete what killed runs left behind
+    /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
 }

@@ -123,7 +123,10 @@ async fn list(app: &App) -> Result<()> {
 fn what(hold: &Hold) -> String {
     let names = |word: &str, names: &[String]| match names {
         [] => None,
-        names => Some(format!("{word} {}", names.iter().map(|n| n.escape_debug().to_string()).collect::<Vec<_>>().join(", "))),
+        names => Some(format!(
+            "{word} {}",
+            names.iter().map(|n| n.escape_debug().to_string()).collect::<Vec<_>>().join(", ")
+        )),
     };
     let parts = [
         names("tenant", &hold.tenants),

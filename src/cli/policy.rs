@@ -144,10 +144,7 @@ mod tests {
         assert_eq!(policy.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["gdpr", "rule-2"]);
         assert!(policy.rules[0].is_about("any", "eu-1") && !policy.rules[0].is_about("any", "us-1"));
         assert_eq!(policy.rules[0].target, Target::Expire);
-        assert_eq!(
-            policy.rules[1].target,
-            Target::Move { class: StorageClass::GlacierIr, layout: Layout::InPlace }
-        );
+        assert_eq!(policy.rules[1].target, Target::Move { class: StorageClass::GlacierIr, layout: Layout::InPlace });
         assert_eq!((policy.transitions, policy.bundle_bytes), (Transitions::Rules, 64 << 20));
     }
 

@@ -70,9 +70,10 @@ pub async fn apply(ctx: &Ctx, plan: &Plan, transitions: Transitions) -> Result<A
     let mut report = ApplyReport { simulated: ctx.store.classes().is_simulated(), ..ApplyReport::default() };
     for action in &plan.actions {
         ctx.stop.check()?;
-        newest = run.action(newest, action, &mut report).await.with_context(|| {
-            format!("{} of {}", action.what(), action.month.strftime("%Y-%m"))
-        })?;
+        newest = run
+            .action(newest, action, &mut report)
+            .await
+            .with_context(|| format!("{} of {}", action.what(), action.month.strftime("%Y-%m")))?;
     }
     report.version = newest.version();
     Ok(report)
@@ -93,7 +94,9 @@ impl Run<'_> {
     async fn action(&self, newest: Snapshot, action: &Action, report: &mut ApplyReport) -> Result<Snapshot> {
         let live = Live::of(&newest, action).await?;
         match &action.kind {
-            ActionKind::Bundle { class, bundles } => self.bundle(newest, action.month, *class, bundles, &live, report).await,
+            ActionKind::Bundle { class, bundles } => {
+                self.bundle(newest, action.month, *class, bundles, &live, report).await
+            }
             ActionKind::InPlace { class, files } => self.in_place(newest, *class, files, &live, report).await,
             ActionKind::Expire { files } => self.expire(newest, files, &live, report).await,
         }

@@ -22,20 +22,45 @@ use crate::store::{BucketRule, Layout, Location, OUR_RULES};
 #[serde(rename_all = "snake_case", tag = "finding")]
 pub enum Finding {
     /// The store moved it, by a rule or by hand.
-    OtherClass { path: String, catalog: StorageClass, store: StorageClass },
+    OtherClass {
+        path: String,
+        catalog: StorageClass,
+        store: StorageClass,
+    },
     /// The catalog names it and the store has none.
-    Missing { path: String },
-    OtherSize { path: String, catalog: u64, store: u64 },
+    Missing {
+        path: String,
+    },
+    OtherSize {
+        path: String,
+        catalog: u64,
+        store: u64,
+    },
     /// No version names it, and no run of ours made it.
-    Unmanaged { path: String, size_bytes: u64 },
+    Unmanaged {
+        path: String,
+        size_bytes: u64,
+    },
     /// Of a rule that would move cells: objects that are too small for S3 to move.
-    NeverMoved { rule: String, objects: u64, size_bytes: u64 },
+    NeverMoved {
+        rule: String,
+        objects: u64,
+        size_bytes: u64,
+    },
     /// A rule that could move or delete the catalog.
-    TouchesCatalog { rule: String },
+    TouchesCatalog {
+        rule: String,
+    },
     /// A rule that deletes data behind the catalog's back.
-    Deletes { rule: String },
-    MissingRule { rule: String },
-    OtherRule { rule: String },
+    Deletes {
+        rule: String,
+    },
+    MissingRule {
+        rule: String,
+    },
+    OtherRule {
+        rule: String,
+    },
     Versioned,
 }
 
@@ -97,11 +122,9 @@ pub async fn drift(ctx: &Ctx, policy: &Policy) -> Result<Drift> {
         let path = live.file.path.clone();
         match states.remove(&path) {
             None => found.findings.push(Finding::Missing { path }),
-            Some(state) if state.size_bytes != live.file.size_bytes => found.findings.push(Finding::OtherSize {
-                path,
-                catalog: live.file.size_bytes,
-                store: state.size_bytes,
-            }),
+            Some(state) if state.size_bytes != live.file.size_bytes => {
+                found.findings.push(Finding::OtherSize { path, catalog: live.file.size_bytes, store: state.size_bytes })
+            }
             Some(state) if state.storage_class != live.file.storage_class => {
                 let (catalog, store) = (live.file.storage_class, state.storage_class);
                 found.findings.push(Finding::OtherClass { path, catalog, store });

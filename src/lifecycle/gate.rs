@@ -22,8 +22,12 @@ pub struct Gate {
 /// What the gate says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    PaysBack { month: u32 },
-    TooLate { month: u32 },
+    PaysBack {
+        month: u32,
+    },
+    TooLate {
+        month: u32,
+    },
     Never,
     /// It would pay back if the minimum duration were over.
     InsideMinimumDuration,

@@ -26,7 +26,8 @@ pub async fn remove_hold(ctx: &Ctx, id: &str) -> Result<Snapshot> {
     let holds = &snapshot.root().document.holds;
     if !holds.iter().any(|hold| hold.id == id) {
         let names: Vec<&str> = holds.iter().map(|hold| hold.id.as_str()).collect();
-        let known = if names.is_empty() { "there are none".to_owned() } else { format!("the holds are {}", names.join(", ")) };
+        let known =
+            if names.is_empty() { "there are none".to_owned() } else { format!("the holds are {}", names.join(", ")) };
         return Err(Error::usage(format!("there is no hold `{id}`")).hint(known));
     }
     change(ctx, &snapshot, |change| change.remove_holds.push(id.to_owned())).await

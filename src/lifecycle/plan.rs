@@ -21,19 +21,42 @@ use crate::store::Store;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum Reason {
-    Moves { rule: String, class: StorageClass, pays_back_month: u32, of_months: u32 },
-    Expires { rule: String },
-    Held { hold: String },
-    AlreadyThere { class: StorageClass },
-    WaitsForBucketRule { class: StorageClass },
-    PaysBackTooLate { month: u32, of_months: u32 },
+    Moves {
+        rule: String,
+        class: StorageClass,
+        pays_back_month: u32,
+        of_months: u32,
+    },
+    Expires {
+        rule: String,
+    },
+    Held {
+        hold: String,
+    },
+    AlreadyThere {
+        class: StorageClass,
+    },
+    WaitsForBucketRule {
+        class: StorageClass,
+    },
+    PaysBackTooLate {
+        month: u32,
+        of_months: u32,
+    },
     NeverPaysBack,
-    InsideMinimumDuration { class: StorageClass },
+    InsideMinimumDuration {
+        class: StorageClass,
+    },
     /// Moving it would need a restore first.
-    Archived { class: StorageClass },
+    Archived {
+        class: StorageClass,
+    },
     /// A bundle whose cells different rules decide about.
     Mixed,
-    TooYoung { rule: String, until: Date },
+    TooYoung {
+        rule: String,
+        until: Date,
+    },
     NoRule,
 }
 
@@ -157,7 +180,10 @@ pub struct Planning<'a> {
 }
 
 /// The (type, tenant) pairs of the bundles among `files`, from their packs; needed when rules name types or tenants.
-pub async fn bundle_keys(store: &Store, files: &[LiveFile]) -> error::Result<HashMap<String, BTreeSet<(String, String)>>> {
+pub async fn bundle_keys(
+    store: &Store,
+    files: &[LiveFile],
+) -> error::Result<HashMap<String, BTreeSet<(String, String)>>> {
     let bundles: Vec<DataFile> = files.iter().map(|live| &live.file).filter(|file| file.is_bundle()).cloned().collect();
     let packed = pack::read(store, &bundles).await?;
     let keys = |packed: pack::Packed| {
@@ -180,8 +206,7 @@ struct Sorted {
 
 /// Decides about every file.
 pub fn plan(planning: &Planning<'_>, files: Vec<LiveFile>) -> Plan {
-    let judge =
-        Judge { prices: planning.prices, now: planning.now, transitions: planning.policy.transitions };
+    let judge = Judge { prices: planning.prices, now: planning.now, transitions: planning.policy.transitions };
     let mut sorted = Sorted::default();
     for live in files {
         planning.sort(&judge, live, &mut sorted);
@@ -222,7 +247,8 @@ impl Planning<'_> {
             Target::Expire => {
                 sorted.decisions.push(stays(Reason::Expires { rule: rule.name.clone() }));
                 let gate = judge.expire(file);
-                let (rules, files, sum) = sorted.expire.entry(month).or_insert_with(|| (BTreeSet::new(), Vec::new(), empty()));
+                let (rules, files, sum) =
+                    sorted.expire.entry(month).or_insert_with(|| (BTreeSet::new(), Vec::new(), empty()));
                 rules.insert(rule.name.clone());
                 *sum = sum.and(&gate);
                 files.push(live);

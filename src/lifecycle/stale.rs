@@ -57,11 +57,8 @@ impl PlanHeader {
     pub async fn check_fresh(&self, newest: &Snapshot, plan_again: &str) -> Result<()> {
         let mut others = Vec::new();
         for version in self.version + 1..=newest.version() {
-            let at = match version == newest.version() {
-                true => newest.clone(),
-                false => Snapshot::at_version(newest.store(), version).await?,
-            };
-            let operation = &at.root().document.operation;
+            let Some(at) = Snapshot::look(newest.store(), version).await? else { continue };
+            let operation = at.operation();
             // A vacuum deletes what no version needs: nothing that a plan moves.
             if operation.plan.as_ref() != Some(&self.digest) && operation.kind != "vacuum" {
                 others.push(operation.kind.clone());

@@ -47,7 +47,10 @@ pub async fn run(app: &App, args: ApplyArgs) -> Result<u8> {
     let totals = &planned.plan.totals;
     if planned.plan.actions.is_empty() {
         if app.ui.json {
-            return app.ui.document(&ApplyReport { version: planned.snapshot.version(), ..ApplyReport::default() }).map(|()| 0);
+            return app
+                .ui
+                .document(&ApplyReport { version: planned.snapshot.version(), ..ApplyReport::default() })
+                .map(|()| 0);
         }
         say_totals(app, &planned);
         return Ok(0);
@@ -62,12 +65,7 @@ pub async fn run(app: &App, args: ApplyArgs) -> Result<u8> {
             .code("confirm")
             .hint(format!("look at the plan, then add --confirm {}", totals.expires)));
     }
-    let question = format!(
-        "Move {}{} for {}?",
-        HumanBytes(totals.bytes),
-        simulated(app),
-        totals.one_off_usd
-    );
+    let question = format!("Move {}{} for {}?", HumanBytes(totals.bytes), simulated(app), totals.one_off_usd);
     if !app.ui.confirm(&question, app.settings.yes)? {
         return Err(Error::failed("nothing was done"));
     }

@@ -11,9 +11,9 @@ use super::{Planned, planned, simulated};
 use crate::catalog::Snapshot;
 use crate::cli::App;
 use crate::error::{Context, Result};
+use crate::lifecycle::ActionKind;
 use crate::lifecycle::{Action, Decision, Gate, PlanHeader, Totals};
 use crate::model::{StorageClass, Usd};
-use crate::lifecycle::ActionKind;
 
 /// A plan that is not empty, where the caller asked to be told.
 const SOMETHING_TO_DO: u8 = 7;
@@ -93,11 +93,7 @@ pub fn show(app: &App, planned: &Planned) -> Result<()> {
 }
 
 fn line(action: &Action) -> String {
-    let objects = format!(
-        "{} → {}",
-        HumanCount(action.files().len() as u64),
-        HumanCount(action.objects_after())
-    );
+    let objects = format!("{} → {}", HumanCount(action.files().len() as u64), HumanCount(action.objects_after()));
     format!(
         "{:<8} {:<24} {:>17} {:>11} {:>12} {:>14}  {}\n",
         action.month.strftime("%Y-%m").to_string(),

@@ -49,7 +49,8 @@ pub async fn run(app: &App, args: RulesArgs) -> Result<u8> {
     }
     // The document is for another program: it has no fields of ours.
     let rules = Document { rules: document.rules.iter().map(AwsRule::from).collect() };
-    let text = serde_json::to_string_pretty(&rules).map_err(|error| Error::failed("write the rules").with_source(error))?;
+    let text =
+        serde_json::to_string_pretty(&rules).map_err(|error| Error::failed("write the rules").with_source(error))?;
     app.ui.data(&format!("{text}\n"))?;
     Ok(0)
 }
