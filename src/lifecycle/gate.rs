@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::policy::Transitions;
-use crate::model::{DataFile, Prices, StorageClass, Usd};
+use crate::model::{DataFile, Prices, StorageClass, Usd, pays_back_after};
 
 /// What a move costs once, and what the objects cost by the month before and after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -134,13 +134,4 @@ impl Judge<'_> {
         let stored = file.class_since.map_or(i64::MAX, |since| self.now.duration_since(since).as_hours() / 24);
         u32::try_from(stored.max(0)).unwrap_or(u32::MAX)
     }
-}
-
-/// The month at whose end `saving` per month has covered `one_off`; `None` where it never does.
-fn pays_back_after(one_off: Usd, saving: Usd) -> Option<u32> {
-    if saving <= Usd::default() {
-        return None;
-    }
-    let months = (one_off.0 / saving.0).ceil();
-    (months <= f64::from(u32::MAX)).then_some(months as u32)
 }

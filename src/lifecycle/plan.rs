@@ -199,9 +199,32 @@ type Group = (Date, StorageClass, Vec<usize>);
 #[derive(Default)]
 struct Sorted {
     to_bundle: BTreeMap<Group, (BTreeSet<String>, Vec<LiveFile>)>,
-    in_place: BTreeMap<(Date, StorageClass), (BTreeSet<String>, Vec<LiveFile>, Gate)>,
-    expire: BTreeMap<Date, (BTreeSet<String>, Vec<LiveFile>, Gate)>,
+    in_place: BTreeMap<(Date, StorageClass), Single>,
+    expire: BTreeMap<Date, Single>,
     decisions: Vec<Decision>,
+}
+
+/// Files that one action takes one by one, with the rules that asked for it and the sum of their costs.
+struct Single {
+    rules: BTreeSet<String>,
+    files: Vec<LiveFile>,
+    gate: Gate,
+}
+
+impl Default for Single {
+    fn default() -> Self {
+        // The neutral element of `Gate::and`.
+        let gate = Gate { months_left: u32::MAX, ..Gate::default() };
+        Single { rules: BTreeSet::new(), files: Vec::new(), gate }
+    }
+}
+
+impl Single {
+    fn add(&mut self, rule: &str, live: LiveFile, gate: &Gate) {
+        self.rules.insert(rule.to_owned());
+        self.gate = self.gate.and(gate);
+        self.files.push(live);
+    }
 }
 
 /// Decides about every file.
@@ -215,10 +238,10 @@ pub fn plan(planning: &Planning<'_>, files: Vec<LiveFile>) -> Plan {
     for ((month, class, _), (rules, files)) in std::mem::take(&mut sorted.to_bundle) {
         actions.extend(planning.bundle(&judge, month, class, rules, files, &mut sorted.decisions));
     }
-    for ((month, class), (rules, files, gate)) in sorted.in_place {
+    for ((month, class), Single { rules, files, gate }) in sorted.in_place {
         actions.push(Action { month, rules, kind: ActionKind::InPlace { class, files }, gate });
     }
-    for (month, (rules, files, gate)) in sorted.expire {
+    for (month, Single { rules, files, gate }) in sorted.expire {
         actions.push(Action { month, rules, kind: ActionKind::Expire { files }, gate });
     }
     actions.sort_by_key(|action| action.month);
@@ -247,11 +270,7 @@ impl Planning<'_> {
             Target::Expire => {
                 sorted.decisions.push(stays(Reason::Expires { rule: rule.name.clone() }));
                 let gate = judge.expire(file);
-                let (rules, files, sum) =
-                    sorted.expire.entry(month).or_insert_with(|| (BTreeSet::new(), Vec::new(), empty()));
-                rules.insert(rule.name.clone());
-                *sum = sum.and(&gate);
-                files.push(live);
+                sorted.expire.entry(month).or_default().add(&rule.name, live, &gate);
             }
             Target::Move { class, .. } if class <= file.storage_class => {
                 sorted.decisions.push(stays(Reason::AlreadyThere { class: file.storage_class }));
@@ -274,11 +293,7 @@ impl Planning<'_> {
                 let moves = matches!(reason, Reason::Moves { .. });
                 sorted.decisions.push(stays(reason));
                 if moves {
-                    let group = sorted.in_place.entry((month, class));
-                    let (rules, files, sum) = group.or_insert_with(|| (BTreeSet::new(), Vec::new(), empty()));
-                    rules.insert(rule.name.clone());
-                    *sum = sum.and(&gate);
-                    files.push(live);
+                    sorted.in_place.entry((month, class)).or_default().add(&rule.name, live, &gate);
                 }
             }
         }
@@ -348,11 +363,6 @@ impl Planning<'_> {
     fn today(&self) -> Date {
         self.now.to_zoned(TimeZone::UTC).date()
     }
-}
-
-/// The neutral element of [`Gate::and`].
-fn empty() -> Gate {
-    Gate { months_left: u32::MAX, ..Gate::default() }
 }
 
 fn reason(gate: &Gate, rule: &str, class: StorageClass, from: StorageClass) -> Reason {
