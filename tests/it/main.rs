@@ -6,6 +6,7 @@ mod crash;
 mod golden;
 mod hostile;
 mod ledger;
+mod lifecycle;
 mod minio;
 mod query;
 mod query_output;
