@@ -13,6 +13,7 @@ mod query_output;
 mod readers;
 mod readme;
 mod simulate;
+mod simulated;
 mod simulation;
 mod store;
 mod support;
