@@ -28,6 +28,8 @@ pub struct Requests {
     pub head: u64,
     pub put: u64,
     pub delete: u64,
+    /// Of archived objects, each billed by its retrieval tier.
+    pub restore: u64,
     /// Body bytes received.
     pub bytes_read: u64,
 }
@@ -41,6 +43,7 @@ impl Requests {
             head: self.head - earlier.head,
             put: self.put - earlier.put,
             delete: self.delete - earlier.delete,
+            restore: self.restore - earlier.restore,
             bytes_read: self.bytes_read - earlier.bytes_read,
         }
     }
@@ -53,6 +56,7 @@ pub struct Meter {
     head: AtomicU64,
     put: AtomicU64,
     delete: AtomicU64,
+    restore: AtomicU64,
     bytes_read: AtomicU64,
 }
 
@@ -65,12 +69,28 @@ impl Meter {
             head: load(&self.head),
             put: load(&self.put),
             delete: load(&self.delete),
+            restore: load(&self.restore),
             bytes_read: load(&self.bytes_read),
         }
     }
 
     pub(super) fn count_put(&self) {
         add(&self.put, 1);
+    }
+
+    /// Counts a request of S3's protocol by its method and query, as S3 bills it.
+    pub(super) fn count_s3(&self, method: &str, query: &str) {
+        let asks = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+        let counter = match method {
+            "HEAD" => &self.head,
+            "GET" if asks("list-type") || asks("versions") => &self.list,
+            "GET" => &self.get,
+            "DELETE" => &self.delete,
+            "POST" if asks("restore") => &self.restore,
+            "POST" if asks("delete") => &self.delete,
+            _ => &self.put,
+        };
+        add(counter, 1);
     }
 }
 

@@ -16,6 +16,7 @@ mod layout;
 mod location;
 mod meter;
 mod reader;
+mod s3;
 mod simulated;
 mod writer;
 
@@ -32,6 +33,9 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Context, Result};
+
+use aws::Access;
+use s3::S3Classes;
 
 pub use classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
 pub use errors::{explain, explain_ref};
@@ -85,11 +89,24 @@ impl Store {
             }
             Location::Memory => (Arc::new(InMemory::new()), Path::default()),
             Location::S3 { bucket, prefix } => {
-                (aws::open_bucket(bucket).await?, Path::parse(prefix).context("read the archive address")?)
+                return Self::over_bucket(Access::from_environment().await?, bucket, prefix);
             }
         };
         let _ = time;
         Ok(Self::over(inner, prefix, location.clone()))
+    }
+
+    /// A bucket at a server of the caller's, whatever the environment says.
+    pub async fn open_s3_at(endpoint: &str, bucket: &str, prefix: &str, key_id: &str, secret: &str) -> Result<Self> {
+        Self::over_bucket(Access::explicit(endpoint, key_id, secret).await?, bucket, prefix)
+    }
+
+    fn over_bucket(access: Access, bucket: &str, prefix: &str) -> Result<Self> {
+        let root = Path::parse(prefix).context("read the archive address")?;
+        let location = Location::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        let store = Self::over(access.open_bucket(bucket)?, root.clone(), location.clone());
+        let classes = Arc::new(S3Classes::new(access, bucket, root, location, store.meter.clone()));
+        Ok(Store { classes, ..store })
     }
 
     /// A store in memory, for tests and simulations.
