@@ -59,6 +59,8 @@ async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     let mut expected_doomed: Vec<String> = orphans.into_iter().filter(|path| path != Layout::TABLE).collect();
     expected_doomed.extend(of_reverted.iter().flat_map(|leaf| [leaf.path.clone(), leaf.audit_path()]));
     expected_doomed.extend(files.into_iter().map(|file| file.path));
+    let letters = reverted.root().document.dead_letters.iter().filter(|file| file.version == 2);
+    expected_doomed.extend(letters.map(|file| file.path.clone()));
     expected_doomed.sort_unstable();
     let mut doomed: Vec<&str> = old.orphans.iter().map(|orphan| orphan.path.as_str()).collect();
     doomed.sort_unstable();
