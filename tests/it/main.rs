@@ -12,6 +12,8 @@ mod query;
 mod query_output;
 mod readers;
 mod readme;
+mod simulate;
+mod simulated;
 mod simulation;
 mod store;
 mod support;
