@@ -65,8 +65,13 @@ impl LeafRef {
 
 impl<'a> From<&'a LeafRef> for Covered<'a> {
     fn from(leaf: &'a LeafRef) -> Self {
-        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
-        Covered { tenants, event_types, dates, ts, rows: *rows }
+        Covered {
+            tenants: leaf.tenants.as_text(),
+            event_types: leaf.event_types.as_text(),
+            dates: leaf.dates.clone(),
+            ts: leaf.ts.clone(),
+            rows: leaf.rows,
+        }
     }
 }
 

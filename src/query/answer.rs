@@ -82,8 +82,8 @@ impl Answer {
         Ok(batches)
     }
 
-    pub fn ladder(&self) -> Ladder {
-        self.ladder
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
     }
 
     pub fn report(&self) -> Report {

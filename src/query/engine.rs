@@ -178,14 +178,14 @@ pub fn is_finished(sql: &str) -> bool {
 }
 
 fn refuse_archived(planned: &PlannedFiles) -> Result<()> {
-    if planned.archived_files == 0 {
+    if planned.archived.is_empty() {
         return Ok(());
     }
     let message = format!(
         "{} of the {} files this query needs are archived ({})",
-        count(planned.archived_files),
+        count(planned.archived.len() as u64),
         count(planned.files),
-        size(planned.archived_bytes)
+        size(planned.archived_bytes())
     );
     Err(Error::new(Kind::RestoreNeeded, message).hint("restore them, or narrow the query to what is readable"))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::scan::{PlannedFiles, ScanReport};
 
 /// What pruning did for one query, and what remains to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder {
     pub pruned: ScanReport,
     pub planned: PlannedFiles,

@@ -1,6 +1,7 @@
 //! Tests of the library as its callers see it.
 
 mod archive;
+mod bundles;
 mod cli;
 mod crash;
 mod golden;

@@ -156,7 +156,7 @@ fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
     bytes
 }
 
-fn array(column: &str, rows: &[Row]) -> ArrayRef {
+pub fn array(column: &str, rows: &[Row]) -> ArrayRef {
     match column {
         "date" => Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| days_of_date(row.date)))),
         "tenant_id" => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.tenant_id))),

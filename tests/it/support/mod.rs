@@ -1,8 +1,10 @@
 //! What several test modules share.
 
+pub mod ask;
 pub mod dice;
 pub mod events;
 pub mod fault;
 pub mod lab;
 pub mod minio;
+pub mod placements;
 pub mod tier;

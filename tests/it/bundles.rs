@@ -1,0 +1,234 @@
+//! SQL over bundles is SQL over cells: the same rows, and of a bundle only what was asked for is read.
+
+use jiff::ToSpan;
+use jiff::civil::date;
+use tier::catalog::Snapshot;
+use tier::context::Context;
+use tier::model::{DataFile, Schema, StorageClass};
+use tier::query::{Engine, QuerySettings};
+use tier::store::Store;
+
+use crate::query::{random_predicate, random_row};
+use crate::support::ask::{ask, table};
+use crate::support::dice::Dice;
+use crate::support::events::{Row, append, context, full_schema, row};
+use crate::support::placements::{Shape, append_bundles};
+
+/// Questions whose answers are in one order only.
+const QUESTIONS: [&str; 32] = [
+    "SELECT * FROM events ORDER BY event_id",
+    "SELECT count(*), count(userId), count(payload), min(ts), max(ts), min(date), max(tenant_id) FROM events",
+    "SELECT event_id, ts FROM events WHERE tenant_id = 't03' ORDER BY event_id",
+    "SELECT event_id, tenant_id FROM events WHERE event_type = 'a b' ORDER BY event_id LIMIT 17",
+    "SELECT event_id, date FROM events WHERE date = '2026-08-02' ORDER BY event_id",
+    "SELECT event_id FROM events WHERE date BETWEEN '2026-08-31' AND '2026-09-01' AND tenant_id IN ('t01', 't07') ORDER BY 1",
+    "SELECT event_id FROM events WHERE ts >= '2026-08-02T06:00:00Z' AND ts < '2026-08-02T18:00:00Z' ORDER BY 1",
+    "SELECT event_id, amount FROM events WHERE amount > 20 ORDER BY event_id",
+    "SELECT event_id FROM events WHERE amount > 20 AND tenant_id = 't05' AND event_type = 'click' ORDER BY 1",
+    "SELECT count(*) FROM events WHERE payload IS NULL AND ok",
+    "SELECT count(*) FROM events WHERE userId IS NOT NULL AND NOT ok",
+    "SELECT payload->>'ip' AS ip, count(*) FROM events GROUP BY ip ORDER BY ip",
+    "SELECT event_id FROM events WHERE (payload->>'ip') = '10.0.0.3' AND date < '2026-08-03' ORDER BY 1",
+    "SELECT tenant_id, event_type, count(*), sum(amount), avg(userId) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT date, count(*) AS n FROM events GROUP BY date HAVING count(*) > 3 ORDER BY date",
+    "SELECT DISTINCT tenant_id FROM events ORDER BY 1",
+    "SELECT DISTINCT event_type, ok FROM events WHERE tenant_id < 't04' ORDER BY 1, 2",
+    "SELECT ts, event_id FROM events ORDER BY ts, event_id LIMIT 9",
+    "SELECT ts, event_id FROM events ORDER BY ts DESC, event_id LIMIT 9",
+    "SELECT ts, event_id, tenant_id FROM events WHERE tenant_id = 't02' ORDER BY ts DESC, event_id LIMIT 3 OFFSET 2",
+    "SELECT a.event_id, b.event_id FROM events a JOIN events b ON a.tenant_id = b.tenant_id AND a.date = b.date \
+     WHERE a.userId = 3 AND b.amount > 24 ORDER BY 1, 2",
+    "SELECT count(*) FROM events a WHERE a.amount > (SELECT avg(amount) FROM events b WHERE b.tenant_id = 't01')",
+    "SELECT date_trunc('month', ts) AS month, count(*) FROM events GROUP BY month ORDER BY month",
+    "SELECT date - INTERVAL '1 day' AS before, max(amount) FROM events GROUP BY date ORDER BY before",
+    "SELECT count(*) FROM events WHERE date + INTERVAL '1 month' > '2026-09-15'",
+    "SELECT event_id FROM events WHERE event_id LIKE 'e0_5' ORDER BY 1",
+    "SELECT event_id FROM events WHERE tenant_id LIKE '%7' OR event_type = 'a b' AND date = '2026-09-01' ORDER BY 1",
+    "SELECT event_id FROM events WHERE tenant_id = 't00' OR userId = 4 OR date = '2026-08-31' ORDER BY 1",
+    "SELECT event_id FROM events WHERE userId IN (1, 2) AND tenant_id NOT IN ('t00', 't01') ORDER BY 1",
+    "SELECT count(*), min(ts) FROM events WHERE tenant_id = 'nobody'",
+    "SELECT event_id FROM events WHERE amount > 1000 AND tenant_id > 't'",
+    "SELECT tenant_id, row_number() OVER (PARTITION BY tenant_id ORDER BY ts, event_id) AS place, event_id \
+     FROM events WHERE date = '2026-09-01' ORDER BY 1, 2",
+];
+
+/// Two months, eight tenants, two types.
+fn rows() -> Vec<Row> {
+    let mut random = Dice(3);
+    (0..400)
+        .map(|n| {
+            let day = date(2026, 8, 1) + [0, 1, 2, 29, 30, 31, 32][random.below(7) as usize].days();
+            let tenant = format!("t{:02}", random.below(8));
+            let event_type = random.pick(&["click", "a b"]);
+            let row = row(&day.to_string(), &tenant, event_type, &format!("e{n:03}"), random.below(86_400) as i64);
+            Row {
+                user_id: (random.below(3) > 0).then(|| random.below(5) as i64),
+                amount: (random.below(4) > 0).then(|| random.below(100) as f64 / 4.0),
+                payload: (random.below(2) > 0).then(|| format!(r#"{{"ip":"10.0.0.{}"}}"#, random.below(4))),
+                ok: (random.below(3) > 0).then(|| random.below(2) == 0),
+                ..row
+            }
+        })
+        .collect()
+}
+
+/// Small row groups and pages, three tenants to a bundle: slices end in the middle of both.
+const SMALL: Shape =
+    Shape { tenants_per_bundle: 3, row_group_rows: 40, page_rows: 10, class: StorageClass::Standard };
+
+async fn in_cells(schema: &Schema, rows: &[Row]) -> Context {
+    let ctx = context(Store::memory());
+    append(&ctx, None, schema, rows).await;
+    ctx
+}
+
+async fn in_bundles(schema: &Schema, rows: &[Row], shape: Shape) -> Context {
+    let ctx = context(Store::memory());
+    append_bundles(&ctx, None, schema, rows, shape).await;
+    ctx
+}
+
+#[tokio::test]
+async fn every_question_has_the_same_answer_over_cells_bundles_and_both() {
+    let (rows, schema) = (rows(), full_schema());
+    let cells = in_cells(&schema, &rows).await;
+    let bundles = in_bundles(&schema, &rows, SMALL).await;
+    let both = context(Store::memory());
+    let (some, others): (Vec<Row>, Vec<Row>) = rows.iter().cloned().partition(|row| row.ts % 2_000_000 == 0);
+    let first = append(&both, None, &schema, &some).await;
+    append_bundles(&both, Some(&first), &schema, &others, SMALL).await;
+    for sql in QUESTIONS {
+        let expected = ask(&cells, sql).await.0;
+        assert_eq!(ask(&bundles, sql).await.0, expected, "over bundles: {sql}");
+        assert_eq!(ask(&both, sql).await.0, expected, "over both: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn random_predicates_find_the_same_rows_in_cells_and_in_bundles() {
+    let mut random = Dice(23);
+    let rows: Vec<Row> = (0..240).map(|n| random_row(&mut random, n)).collect();
+    let cells = in_cells(&full_schema(), &rows).await;
+    let shape = Shape { tenants_per_bundle: 2, row_group_rows: 30, page_rows: 7, ..Shape::default() };
+    let bundles = in_bundles(&full_schema(), &rows, shape).await;
+    let settings = QuerySettings::default();
+    let mut engines = [Engine::open(&cells, &settings).await.unwrap(), Engine::open(&bundles, &settings).await.unwrap()];
+    let mut with_rows = 0;
+    for _ in 0..250 {
+        let predicate = random_predicate(&mut random, 2);
+        let sql = format!(r#"SELECT date, event_id, "userId", amount, ok FROM events WHERE {predicate} ORDER BY 2"#);
+        let mut answers = Vec::new();
+        for engine in &mut engines {
+            let statement = engine.parse(&sql).unwrap().remove(0).unwrap();
+            let mut answer = engine.run(statement).await.unwrap();
+            let rows = answer.collect().await.unwrap();
+            answers.push(table(answer.schema(), &rows));
+        }
+        assert_eq!(answers[0], answers[1], "{predicate}");
+        with_rows += u64::from(answers[0].lines().count() > 1);
+    }
+    assert!(with_rows > 80, "the predicates test little: {with_rows} found rows");
+}
+
+#[tokio::test]
+async fn a_column_added_later_is_null_in_older_bundles() {
+    let ctx = context(Store::memory());
+    let rows = rows();
+    let (old, new) = rows.split_at(200);
+    let first = append_bundles(&ctx, None, &Schema::default(), old, SMALL).await;
+    append_bundles(&ctx, Some(&first), &full_schema(), new, SMALL).await;
+    let cells = context(Store::memory());
+    let first = append(&cells, None, &Schema::default(), old).await;
+    append(&cells, Some(&first), &full_schema(), new).await;
+    for sql in QUESTIONS {
+        assert_eq!(ask(&ctx, sql).await.0, ask(&cells, sql).await.0, "{sql}");
+    }
+    // The footers say that older bundles have no amounts.
+    let (_, report) = ask(&ctx, "SELECT event_id FROM events WHERE amount > 20").await;
+    let new_files = ctx_files(&ctx).await.iter().filter(|file| file.path.contains("/00000000000000000001-")).count();
+    assert!(report.files_scanned <= new_files as u64 && report.files_scanned > 0, "{report:?} of {new_files}");
+}
+
+async fn ctx_files(ctx: &Context) -> Vec<DataFile> {
+    Snapshot::open(&ctx.store).await.unwrap().files(|_| true).await.unwrap()
+}
+
+/// A month of twenty tenants whose payloads do not compress.
+fn large_month() -> Vec<Row> {
+    let mut random = Dice(9);
+    let mut rows = Vec::new();
+    for n in 0..40_000 {
+        let day = date(2025, 3, 1) + random.below(31).try_into().map(|days: i64| days.days()).unwrap();
+        let tenant = format!("t{:02}", n % 20);
+        let row = row(&day.to_string(), &tenant, random.pick(&["click", "login"]), &format!("e{n:05}"), n);
+        let noise: String = (0..16).map(|_| format!("{:016x}", random.below(u64::MAX))).collect();
+        rows.push(Row { payload: Some(noise), amount: Some(n as f64), user_id: Some(n), ..row });
+    }
+    rows
+}
+
+#[tokio::test]
+async fn one_tenants_month_reads_its_share_of_the_bundle_in_few_requests() {
+    let rows = large_month();
+    for (page_rows, row_group_rows) in [(2_000, 2_000), (1_000, 8_000)] {
+        let shape = Shape { page_rows, row_group_rows, ..Shape::default() };
+        let ctx = in_bundles(&full_schema(), &rows, shape).await;
+        let [bundle] = &ctx_files(&ctx).await[..] else { panic!("one bundle") };
+        let share = bundle.size_bytes / 20;
+        let pack = bundle.pack.as_ref().unwrap();
+        let hot = u64::from(pack.cells_bytes) + u64::from(pack.footer_bytes);
+        let sql = "SELECT * FROM events WHERE tenant_id = 't07' AND date >= '2025-03-01' AND date < '2025-04-01'";
+        let (answer, report) = ask(&ctx, sql).await;
+        assert_eq!(answer.lines().count(), 1 + 2_000);
+        // Hint, root, leaf, pack; the rest is data.
+        assert!(report.requests.get <= 4 + 10 && report.requests.head == 0, "{report:?}");
+        let catalog = 64 << 10;
+        let data = report.bytes_read.saturating_sub(hot + catalog);
+        assert!(data <= 2 * share, "{data} bytes of data are more than twice the share of {share}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn counts_and_keys_of_bundles_are_answered_without_data() {
+    let rows = rows();
+    let cells = in_cells(&full_schema(), &rows).await;
+    let ctx = in_bundles(&full_schema(), &rows, SMALL).await;
+    let data = ctx.store.list("_bundles", None).await.unwrap();
+    ctx.store.delete(data.into_iter().map(|object| object.path).collect()).await.unwrap();
+    for sql in [
+        "SELECT count(*) FROM events",
+        "SELECT count(*) FROM events WHERE tenant_id = 't03'",
+        "SELECT count(*) FROM events WHERE tenant_id = 't03' AND event_type <> 'click' AND date > '2026-08-02'",
+        "SELECT min(ts), max(ts), count(*) FROM events",
+        "SELECT min(ts), max(ts) FROM events WHERE tenant_id = 't04' AND date = '2026-08-31'",
+        "SELECT min(date), max(event_type), min(tenant_id) FROM events WHERE date > '2026-08-03'",
+        "SELECT tenant_id, date, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT DISTINCT event_type FROM events WHERE tenant_id = 't01'  ORDER BY 1",
+    ] {
+        let (answer, report) = ask(&ctx, sql).await;
+        assert_eq!(answer, ask(&cells, sql).await.0, "{sql}");
+        assert_eq!(report.files_scanned, 0, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_whose_row_groups_cannot_match_is_not_opened() {
+    let ctx = in_bundles(&full_schema(), &rows(), SMALL).await;
+    let files = ctx_files(&ctx).await.len() as u64;
+    let (answer, report) = ask(&ctx, "SELECT event_id FROM events WHERE amount > 1000").await;
+    assert_eq!((answer.as_str(), report.files_scanned, report.files_total), ("event_id", 0, files));
+    let (_, report) = ask(&ctx, "SELECT event_id FROM events WHERE event_id = 'e007'").await;
+    assert!(report.files_scanned < files && report.files_scanned > 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_large_bundle_is_read_by_several_partitions() {
+    let rows = large_month();
+    let shape = Shape { row_group_rows: 2_000, page_rows: 2_000, ..Shape::default() };
+    let ctx = in_bundles(&full_schema(), &rows, shape).await;
+    let (plan, _) = ask(&ctx, "EXPLAIN SELECT sum(amount), max(payload) FROM events").await;
+    assert!(plan.contains("file_groups={2 groups"), "{plan}");
+    let (answer, report) = ask(&ctx, "SELECT count(payload) AS n, sum(amount) AS total FROM events").await;
+    assert_eq!(answer, "n | total\n40000 | 799980000.0");
+    assert_eq!(report.files_scanned, 1);
+}
