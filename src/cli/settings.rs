@@ -6,7 +6,7 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::args::Global;
+use super::args::{Global, OnArchived};
 use super::parse::parse_time;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
@@ -75,6 +75,7 @@ pub struct EventsSection {
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub memory: Option<String>,
+    pub on_archived: Option<OnArchived>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

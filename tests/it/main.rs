@@ -1,6 +1,7 @@
 //! Tests of the library as its callers see it.
 
 mod archive;
+mod archived_queries;
 mod bundles;
 mod cli;
 mod crash;
@@ -8,6 +9,7 @@ mod golden;
 mod hostile;
 mod ledger;
 mod minio;
+mod placements;
 mod query;
 mod query_output;
 mod readers;
