@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use super::{archive, dead_letter, hold, lifecycle, query, revert, simulate, status, vacuum};
 
@@ -87,6 +88,21 @@ pub enum Color {
     Auto,
     Always,
     Never,
+}
+
+/// What becomes of a question when archived files are in the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnArchived {
+    /// Fail before the first read, and say what a restore takes
+    #[default]
+    Fail,
+    /// Answer without them, and say what is missing
+    Skip,
+    /// Start the restore
+    Restore,
+    /// Start the restore, wait for it, and answer
+    Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::model::Usd;
 
 /// A time as people type it: RFC 3339, or a date with or without a time of day, taken as UTC.
 pub fn parse_time(text: &str) -> Result<Timestamp> {
@@ -55,6 +56,14 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     Ok((number * factor as f64) as u64)
 }
 
+/// An amount of dollars as people type it: `0.5`, `$0.50`.
+pub fn parse_usd(text: &str) -> Result<Usd> {
+    let amount: Option<f64> = text.trim().trim_start_matches('$').parse().ok();
+    amount.filter(|amount| amount.is_finite() && *amount >= 0.0).map(Usd).ok_or_else(|| {
+        Error::usage(format!("`{text}` is not an amount of dollars")).hint("write for example 0.50 or 12")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +73,8 @@ mod tests {
         assert_eq!(parse_bytes("512MB").unwrap(), 512 << 20);
         assert_eq!(parse_bytes("1.5 GiB").unwrap(), 3 << 29);
         assert!(parse_bytes("many").is_err());
+        assert_eq!(["0.5", "$0.50", "12"].map(|text| parse_usd(text).unwrap().0), [0.5, 0.5, 12.0]);
+        assert!(["-1", "inf", "much"].iter().all(|text| parse_usd(text).is_err()));
         assert_eq!(parse_duration("5m").unwrap().as_secs(), 300);
         assert_eq!(parse_duration("7d").unwrap().as_secs(), 7 * 86_400);
         assert_eq!(

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::args::Global;
+use super::args::{Global, OnArchived};
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
 use crate::clock::Clock;
@@ -80,6 +80,7 @@ pub struct EventsSection {
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub memory: Option<String>,
+    pub on_archived: Option<OnArchived>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

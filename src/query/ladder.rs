@@ -23,7 +23,11 @@ impl fmt::Display for Ladder {
             count(files_after_leaf),
             count(self.planned.files),
             size(self.planned.bytes)
-        )
+        )?;
+        match self.planned.archived.len() as u64 {
+            0 => Ok(()),
+            archived => write!(f, " · {} archived ({})", count(archived), size(self.planned.archived_bytes())),
+        }
     }
 }
 

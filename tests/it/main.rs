@@ -1,6 +1,7 @@
 //! Tests of the library as its callers see it.
 
 mod archive;
+mod archived_queries;
 mod bundles;
 mod cli;
 mod crash;
@@ -9,6 +10,7 @@ mod hostile;
 mod ledger;
 mod lifecycle;
 mod minio;
+mod placements;
 mod query;
 mod query_output;
 mod readers;

@@ -9,7 +9,7 @@ use jiff::civil::date;
 use tier::catalog::Snapshot;
 use tier::context::Context;
 use tier::error::Kind;
-use tier::model::{KeyRange, Schema, StorageClass, days_of_date};
+use tier::model::{KeyRange, Schema, days_of_date};
 use tier::query::{self, AsOf, Engine, QuerySettings};
 use tier::store::Store;
 
@@ -401,20 +401,6 @@ async fn times_far_away_compare_with_strings() {
         let (rows, _) = ask(&ctx, &format!("SELECT count(event_id) AS n FROM events WHERE {predicate}")).await;
         assert_eq!(rows, format!("n\n{expected}"), "{predicate}");
     }
-}
-
-#[tokio::test]
-async fn an_archived_file_in_the_way_fails_before_the_first_read() {
-    let ctx = context(Store::memory());
-    let layout = layout(&ctx, None);
-    let cell = cell(date(2019, 3, 1), "acme", "login");
-    let mut file = new_file(layout.data_file(&cell, 0), &cell, KeyRange { min: 0, max: 9 }, 10, 2048, 400);
-    file.file.storage_class = StorageClass::DeepArchive;
-    commit(&ctx, None, &layout, &Schema::default(), vec![file]).await;
-    let error = fail(&ctx, "SELECT event_id FROM events").await;
-    assert_eq!(error.kind(), Kind::RestoreNeeded);
-    assert_eq!(error.to_string(), "1 of the 1 files this query needs are archived (2.0 KiB)");
-    assert_eq!(ask(&ctx, "SELECT count(*) AS n FROM events").await.0, "n\n10");
 }
 
 #[tokio::test]

@@ -54,9 +54,9 @@ enum Next {
 }
 
 pub async fn run(app: &App, args: &QueryArgs, settings: QuerySettings) -> Result<()> {
-    if args.output.is_some() || args.report.is_some() {
+    if args.output.is_some() || args.report.is_some() || args.estimate {
         return Err(
-            Error::usage("--output and --report need SQL to run").hint("write it as an argument, or use -f FILE")
+            Error::usage("--output, --report and --estimate need SQL to run").hint("write it as an argument, or use -f FILE")
         );
     }
     let engine = until_stopped(&app.context.stop, Engine::open(&app.context, &settings)).await?;
@@ -101,6 +101,9 @@ impl Shell<'_> {
             let answer = answer(self.app, &mut engine, statement, target, &self.style).await?;
             if self.stats {
                 super::say_stats(self.app, &answer);
+            }
+            if let Some(incomplete) = answer.incomplete() {
+                self.app.ui.insist(&incomplete.to_string());
             }
             if self.timer {
                 self.app.ui.say(&format!("{} ms", watch.elapsed_ms()));

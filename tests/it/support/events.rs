@@ -142,7 +142,7 @@ pub fn new_file(path: String, cell: &Partition, ts: KeyRange<i64>, rows: u64, si
     }
 }
 
-fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
+pub fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
     let columns: Vec<ArrayRef> = schema.columns().iter().map(|column| array(&column.name, rows)).collect();
     let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
     let properties = WriterProperties::builder()

@@ -6,17 +6,41 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use bytes::Bytes;
-use jiff::civil::Date;
+use jiff::civil::{Date, date};
+use jiff::{SignedDuration, ToSpan};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use tier::catalog::{FileAudit, NewFile, Snapshot};
+use tier::clock::Clock;
 use tier::context::Context;
 use tier::data::pack::{CellRows, PackBuilder, Packed};
-use tier::model::{DataFile, KeyRange, Schema, StorageClass};
+use tier::model::{DataFile, KeyRange, Partition, Retrieval, Schema, StorageClass};
+use tier::store::ClassTime;
 
-use super::events::{Row, array, cell, commit, layout};
+use super::dice::Dice;
+use super::events::{Row, array, cell, commit, layout, new_file, parquet as cell_parquet, row};
+
+/// Two months, eight tenants, two types.
+pub fn two_months() -> Vec<Row> {
+    let mut random = Dice(3);
+    (0..400)
+        .map(|n| {
+            let day = date(2026, 8, 1) + [0, 1, 2, 29, 30, 31, 32][random.below(7) as usize].days();
+            let tenant = format!("t{:02}", random.below(8));
+            let event_type = random.pick(&["click", "a b"]);
+            let row = row(&day.to_string(), &tenant, event_type, &format!("e{n:03}"), random.below(86_400) as i64);
+            Row {
+                user_id: (random.below(3) > 0).then(|| random.below(5) as i64),
+                amount: (random.below(4) > 0).then(|| random.below(100) as f64 / 4.0),
+                payload: (random.below(2) > 0).then(|| format!(r#"{{"ip":"10.0.0.{}"}}"#, random.below(4))),
+                ok: (random.below(3) > 0).then(|| random.below(2) == 0),
+                ..row
+            }
+        })
+        .collect()
+}
 
 /// How bundles are made.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +85,66 @@ pub async fn append_bundles(
     commit(ctx, base, &layout, schema, files).await
 }
 
+/// Writes one file per cell in a class, its footer in a pack: cells that were moved where they lie.
+pub async fn append_cells(
+    ctx: &Context,
+    base: Option<&Snapshot>,
+    schema: &Schema,
+    rows: &[Row],
+    class: StorageClass,
+) -> Snapshot {
+    let layout = layout(ctx, base);
+    let mut cells: BTreeMap<Partition, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        cells.entry(cell(row.date, &row.tenant_id, &row.event_type)).or_default().push(row.clone());
+    }
+    let mut pack = PackBuilder::new(layout.pack(0));
+    let mut files = Vec::new();
+    for (number, (cell, mut rows)) in cells.into_iter().enumerate() {
+        rows.sort_by(|a, b| (a.ts, &a.event_id).cmp(&(b.ts, &b.event_id)));
+        let bytes = Bytes::from(cell_parquet(schema, &rows));
+        let footer_bytes = footer_bytes(&bytes);
+        let ts = KeyRange { min: rows[0].ts, max: rows[rows.len() - 1].ts };
+        let path = layout.data_file(&cell, number);
+        let mut new = new_file(path, &cell, ts, rows.len() as u64, bytes.len() as u64, footer_bytes as u32);
+        let footer = bytes.slice(bytes.len() - footer_bytes..);
+        new.file.pack = Some(pack.add(&Packed { cells: Vec::new(), footer }).unwrap());
+        new.file.storage_class = class;
+        new.file.class_since = Some(ctx.now());
+        put(ctx, &new.file.path, bytes, class).await;
+        files.push(new);
+    }
+    pack.write(&ctx.store).await.unwrap();
+    commit(ctx, base, &layout, schema, files).await
+}
+
+/// Makes every archived object readable for a week; the context must be a day later for that.
+pub async fn restore_all(ctx: &Context) {
+    for folder in ["_bundles", "events"] {
+        for state in ctx.store.classes().list(folder).await.unwrap() {
+            if state.storage_class.is_archived() {
+                ctx.store.classes().restore(&state.path, 7, Retrieval::Standard).await.unwrap();
+            }
+        }
+    }
+}
+
+/// The same archive, so many hours later.
+pub fn later(ctx: &Context, hours: i64) -> Context {
+    let clock = Clock::Fixed(ctx.now() + SignedDuration::from_hours(hours));
+    Context { clock, store: ctx.store.at(ClassTime { clock, speed: 1.0 }), ..ctx.clone() }
+}
+
+async fn put(ctx: &Context, path: &str, bytes: Bytes, class: StorageClass) {
+    if class == StorageClass::Standard {
+        return ctx.store.put(path, bytes).await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path().join("file.parquet");
+    std::fs::write(&local, &bytes).unwrap();
+    ctx.store.classes().put_file(path, &local, class, &[]).await.unwrap();
+}
+
 fn order(row: &Row) -> (&str, &str, Date, i64, &str) {
     (&row.tenant_id, &row.event_type, row.date, row.ts, &row.event_id)
 }
@@ -92,14 +176,7 @@ async fn write(
         class_since: (shape.class != StorageClass::Standard).then(|| ctx.now()),
         pack: Some(pack),
     };
-    let folder = tempfile::tempdir().unwrap();
-    let local = folder.path().join("bundle.parquet");
-    std::fs::write(&local, &bytes).unwrap();
-    if shape.class == StorageClass::Standard {
-        ctx.store.put(&file.path, bytes).await.unwrap();
-    } else {
-        ctx.store.classes().put_file(&file.path, &local, shape.class, &[]).await.unwrap();
-    }
+    put(ctx, &file.path, bytes, shape.class).await;
     NewFile {
         file,
         audit: FileAudit { sha256: String::new(), min_event_id: String::new(), max_event_id: String::new() },
