@@ -1,5 +1,6 @@
 //! The nouns: what an event, a partition, a data file, an export, a dead letter and a price are. Pure data, no I/O.
 
+mod archived_file;
 mod data_file;
 mod day;
 mod dead_letter;
@@ -15,6 +16,7 @@ mod schema;
 mod storage_class;
 mod usd;
 
+pub use archived_file::ArchivedFile;
 pub use data_file::{BUNDLES, DataFile, KeyRange, PackRef};
 pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
 pub use dead_letter::{DeadLetter, Reason, RecordFormat};
