@@ -6,12 +6,16 @@ mod dead_letter;
 mod parse;
 mod progress;
 pub mod query;
+mod question;
+mod restore;
 mod revert;
 mod settings;
 mod simulate;
+mod spending;
 mod status;
 mod ui;
 mod vacuum;
+mod words;
 
 use std::sync::Arc;
 
@@ -81,6 +85,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Status(args) => status::run(&App::open(settings, ui).await?, args).await,
             Verb::DeadLetter(args) => dead_letter::run(&App::open(settings, ui).await?, args).await,
             Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
+            Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }

@@ -21,6 +21,7 @@ mod location;
 mod meter;
 mod reader;
 mod simulated;
+mod states;
 mod unbuilt;
 mod writer;
 
