@@ -45,7 +45,7 @@
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`query`], [`simulate`], [`status`], [`vacuum`] | operations |
+//! | [`archive`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -62,6 +62,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod restore;
 pub mod scan;
 pub mod simulate;
 pub mod status;

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, revert, simulate, status, vacuum};
+use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,7 +15,7 @@ Examples:
   tier status --archive ./a
 
 Every day:  archive, query, status
-Deep tier:  lifecycle, hold, simulate
+Deep tier:  lifecycle, restore, hold, simulate
 Care:       dead-letter, revert, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
@@ -123,6 +123,8 @@ pub enum Verb {
     DeadLetter(dead_letter::DeadLetterArgs),
     /// Take back what one version added
     Revert(revert::RevertArgs),
+    /// Make archived files readable for a while: what it costs, when it is ready
+    Restore(restore::RestoreArgs),
     /// Show what an archive will cost, year by year, before there is one
     Simulate(simulate::SimulateArgs),
     /// Move old data to cheaper storage classes, and expire what the policy expires

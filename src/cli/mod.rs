@@ -9,12 +9,16 @@ mod parse;
 mod policy;
 mod progress;
 pub mod query;
+mod question;
+mod restore;
 mod revert;
 mod settings;
 mod simulate;
+mod spending;
 mod status;
 mod ui;
 mod vacuum;
+mod words;
 
 use std::sync::Arc;
 
@@ -108,6 +112,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
             Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
             Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
+            Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }

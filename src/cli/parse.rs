@@ -40,6 +40,15 @@ pub fn parse_age_days(text: &str) -> Result<u32> {
     if is_whole { u32::try_from(days).map_err(|_| bad()) } else { Err(bad()) }
 }
 
+/// An amount of dollars as people type it: `0.45`, `$3`.
+pub fn parse_usd(text: &str) -> Result<Usd> {
+    let number = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
+    number
+        .filter(|amount| amount.is_finite() && *amount >= 0.0)
+        .map(Usd)
+        .ok_or_else(|| Error::usage(format!("`{text}` is not an amount of dollars")).hint("write for example 0.45"))
+}
+
 /// A size as people type it: `512MB`, `512MiB`, `2GB`; a plain number is bytes. MB and MiB are both 2^20, as memory is.
 pub fn parse_bytes(text: &str) -> Result<u64> {
     let bad = || Error::usage(format!("`{text}` is not a size")).hint("write for example 512MB or 2GB");
@@ -56,14 +65,6 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     Ok((number * factor as f64) as u64)
 }
 
-/// An amount of dollars as people type it: `0.5`, `$0.50`.
-pub fn parse_usd(text: &str) -> Result<Usd> {
-    let amount: Option<f64> = text.trim().trim_start_matches('$').parse().ok();
-    amount.filter(|amount| amount.is_finite() && *amount >= 0.0).map(Usd).ok_or_else(|| {
-        Error::usage(format!("`{text}` is not an amount of dollars")).hint("write for example 0.50 or 12")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,8 +74,6 @@ mod tests {
         assert_eq!(parse_bytes("512MB").unwrap(), 512 << 20);
         assert_eq!(parse_bytes("1.5 GiB").unwrap(), 3 << 29);
         assert!(parse_bytes("many").is_err());
-        assert_eq!(["0.5", "$0.50", "12"].map(|text| parse_usd(text).unwrap().0), [0.5, 0.5, 12.0]);
-        assert!(["-1", "inf", "much"].iter().all(|text| parse_usd(text).is_err()));
         assert_eq!(parse_duration("5m").unwrap().as_secs(), 300);
         assert_eq!(parse_duration("7d").unwrap().as_secs(), 7 * 86_400);
         assert_eq!(
@@ -82,6 +81,8 @@ mod tests {
             [0, 90, 84, 180, 365, 370]
         );
         assert!(["36h", "1y 1h", "-1d", "old"].iter().all(|age| parse_age_days(age).is_err()));
+        assert_eq!((parse_usd("0.45").unwrap(), parse_usd("$3").unwrap()), (Usd(0.45), Usd(3.0)));
+        assert!(["", "-1", "nan", "inf", "3 EUR"].iter().all(|amount| parse_usd(amount).is_err()));
         assert_eq!(parse_time("2026-08-24").unwrap(), parse_time("2026-08-24T00:00:00Z").unwrap());
         assert!(parse_time("yesterday").is_err());
     }

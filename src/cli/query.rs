@@ -7,6 +7,7 @@ mod format;
 mod json;
 mod output;
 mod plans;
+mod restores;
 mod shell;
 mod table;
 mod text;
@@ -21,6 +22,7 @@ use super::App;
 use super::args::OnArchived;
 use super::parse::{parse_bytes, parse_time, parse_usd};
 use crate::error::{Context, Error, Result};
+use crate::model::Usd;
 use crate::progress::Stop;
 use crate::query::{self, Answer, AsOf, Budget, Engine, QuerySettings, Statement, Tariff};
 
@@ -147,7 +149,7 @@ async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str)
     }
     for statement in statements {
         let target = Target::open(args.output.as_deref(), &style, app.ui.stdout_is_terminal)?;
-        let answer = answer(app, &mut engine, statement, target, &style).await?;
+        let answer = answer(app, args, &mut engine, statement, target, &style).await?;
         if args.stats {
             say_stats(app, &answer);
         }
@@ -163,9 +165,25 @@ async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str)
 }
 
 /// Runs one statement and writes its rows.
-async fn answer(app: &App, engine: &mut Engine, statement: Statement, target: Target, style: &Style) -> Result<Answer> {
+async fn answer(
+    app: &App,
+    args: &QueryArgs,
+    engine: &mut Engine,
+    statement: Statement,
+    target: Target,
+    style: &Style,
+) -> Result<Answer> {
+    let (on_archived, max_cost) = (on_archived(app, args), max_cost(args)?);
     let stop = &app.context.stop;
-    let plan = until_stopped(stop, engine.plan(statement)).await?;
+    let mut plan = until_stopped(stop, engine.plan(statement.clone())).await?;
+    if !plan.unreadable().is_empty() && matches!(on_archived, OnArchived::Restore | OnArchived::Wait) {
+        let job = until_stopped(stop, restores::start(app, engine, &plan, max_cost)).await?;
+        if on_archived == OnArchived::Restore {
+            return Err(restores::started(app, &plan, &job));
+        }
+        until_stopped(stop, restores::wait(app, &job)).await?;
+        plan = until_stopped(stop, engine.plan(statement)).await?;
+    }
     let mut answer = engine.start(plan)?;
     let mut rows = style.start(&answer.schema(), target)?;
     while let Some(batch) = until_stopped(stop, answer.next()).await? {
@@ -193,17 +211,21 @@ async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>) ->
 
 fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
     let memory = args.memory.as_deref().or(app.settings.file.query.memory.as_deref());
+    let wanted = on_archived(app, args);
+    if matches!(wanted, OnArchived::Restore | OnArchived::Wait) && !args.estimate {
+        restores::check_limit(app, max_cost(args)?)?;
+    }
+    if wanted == OnArchived::Wait && !args.estimate {
+        restores::check_clock(app)?;
+    }
     Ok(QuerySettings {
         as_of: args.as_of.as_deref().map(parse_as_of).transpose()?,
         memory_bytes: memory.map_or(Ok(QuerySettings::DEFAULT_MEMORY_BYTES), parse_bytes)?,
-        on_archived: match on_archived(app, args) {
+        on_archived: match wanted {
             OnArchived::Skip => query::OnArchived::Skip,
             OnArchived::Fail | OnArchived::Restore | OnArchived::Wait => query::OnArchived::Fail,
         },
-        budget: Budget {
-            cost: args.max_cost.as_deref().map(parse_usd).transpose()?,
-            bytes: args.max_bytes.as_deref().map(parse_bytes).transpose()?,
-        },
+        budget: Budget { cost: max_cost(args)?, bytes: args.max_bytes.as_deref().map(parse_bytes).transpose()? },
         tariff: Tariff { prices: app.settings.prices()?, pays_egress: app.settings.pays_egress() },
         class_speed: app.settings.class_time().speed,
     })
@@ -211,6 +233,10 @@ fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
 
 fn on_archived(app: &App, args: &QueryArgs) -> OnArchived {
     args.on_archived.or(app.settings.file.query.on_archived).unwrap_or_default()
+}
+
+fn max_cost(args: &QueryArgs) -> Result<Option<Usd>> {
+    args.max_cost.as_deref().map(parse_usd).transpose()
 }
 
 fn parse_as_of(text: &str) -> Result<AsOf> {

@@ -113,6 +113,11 @@ impl Settings {
             Some(text) => Clock::Fixed(parse_time(text)?),
             None => Clock::System,
         };
+        if file.simulation.speed.is_some_and(|speed| !(speed.is_finite() && speed > 0.0)) {
+            return Err(
+                Error::usage("`[simulation] speed` is not above zero").hint("1 is real time, 60 a minute an hour")
+            );
+        }
         Ok(Settings { archive, clock, file, yes: global.yes })
     }
 

@@ -1,9 +1,10 @@
-//! An archived data file that something needs: what a restore is asked for.
+//! A data file that a restore must make readable.
 
 use serde::{Deserialize, Serialize};
 
 use super::StorageClass;
 
+/// What a restore needs to know of an archived file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ArchivedFile {
     /// Relative to the archive root.

@@ -1,10 +1,9 @@
 //! Archived files in the way of an answer: which can be read now, what a restore of the others takes, and what an answer
 //! without them lacks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -12,18 +11,12 @@ use super::estimate::Tariff;
 use super::ladder::{count, size};
 use crate::context::Context as Ctx;
 use crate::error::{Error, Kind, Result};
-use crate::model::{BUNDLES, ObjectState, RestoreState, Retrieval, StorageClass, Usd};
+use crate::model::{ObjectState, RestoreState, Retrieval, StorageClass, Usd};
 use crate::scan::{ArchivedShare, PlannedFiles};
 
 /// A window that ends sooner is too short to begin reading in. Where classes are simulated faster than the clock, so
 /// much shorter.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
-
-/// Of a folder with more files than this the states are listed, a thousand for a request.
-const LISTED_FROM: usize = 20;
-
-/// Requests for states under way at once.
-const LOOKS_IN_FLIGHT: usize = 32;
 
 /// What a message names before it only counts.
 const NAMED: usize = 5;
@@ -68,7 +61,7 @@ impl Looked {
     pub async fn unreadable(&mut self, ctx: &Ctx, planned: &PlannedFiles, speed: f64) -> Result<Vec<Unreadable>> {
         let unknown: Vec<&str> =
             planned.archived.keys().map(String::as_str).filter(|path| !self.0.contains_key(*path)).collect();
-        let mut states = states(ctx, &unknown).await?;
+        let mut states = ctx.store.states(unknown.iter().copied()).await?;
         let (now, margin) = (ctx.now(), MARGIN.mul_f64(1.0 / speed));
         for path in unknown {
             let Some(state) = states.remove(path) else {
@@ -95,37 +88,6 @@ fn obstacle(state: &ObjectState, now: Timestamp, margin: SignedDuration) -> Opti
         RestoreState::Restored { .. } => None,
         RestoreState::None => Some(Obstacle::NotRestored),
     }
-}
-
-/// What the store says of these objects now; those that do not exist are left out.
-async fn states(ctx: &Ctx, wanted: &[&str]) -> Result<HashMap<String, ObjectState>> {
-    let mut folders: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for path in wanted {
-        folders.entry(folder(path)).or_default().push(path);
-    }
-    let (listed, looked): (Vec<_>, Vec<_>) = folders.into_iter().partition(|(_, paths)| paths.len() > LISTED_FROM);
-    let wanted: HashSet<&str> = wanted.iter().copied().collect();
-    let folders: Vec<String> = listed.into_iter().map(|(folder, _)| folder.to_owned()).collect();
-    let paths: Vec<String> = looked.into_iter().flat_map(|(_, paths)| paths).map(str::to_owned).collect();
-    let classes = ctx.store.classes();
-    let listed: Vec<Vec<ObjectState>> = futures::stream::iter(folders)
-        .map(|folder| async move { classes.list(&folder).await })
-        .buffer_unordered(LOOKS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    let looked: Vec<Option<ObjectState>> = futures::stream::iter(paths)
-        .map(|path| async move { classes.look(&path).await })
-        .buffer_unordered(LOOKS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    let states = listed.into_iter().flatten().chain(looked.into_iter().flatten());
-    Ok(states.filter(|state| wanted.contains(state.path.as_str())).map(|state| (state.path.clone(), state)).collect())
-}
-
-/// The folder of a bundle's month, or of a cell's day.
-fn folder(path: &str) -> &str {
-    debug_assert!(path.starts_with(BUNDLES) || path.contains("date="), "{path} is a data file");
-    path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
 }
 
 /// Price and time of a restore by one tier.
@@ -202,7 +164,6 @@ pub fn refused(ctx: &Ctx, tariff: &Tariff, planned: &PlannedFiles, unreadable: &
     if running > 0 { error.command(status) } else { error }
 }
 
-
 fn hours(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -258,15 +219,18 @@ pub fn missing(unreadable: &[Unreadable]) -> Vec<Missing> {
     let mut months: BTreeMap<String, (Missing, BTreeSet<String>)> = BTreeMap::new();
     for Unreadable { share, .. } in unreadable {
         let month = share.dates.min.strftime("%Y-%m").to_string();
-        let (missing, tenants) = months.entry(month.clone()).or_insert_with(|| {
-            (Missing { month, files: 0, bytes: 0, rows: 0, tenants: Vec::new() }, BTreeSet::new())
-        });
+        let (missing, tenants) = months
+            .entry(month.clone())
+            .or_insert_with(|| (Missing { month, files: 0, bytes: 0, rows: 0, tenants: Vec::new() }, BTreeSet::new()));
         missing.files += 1;
         missing.bytes += share.size_bytes;
         missing.rows += share.rows;
         tenants.extend(share.tenants.iter().cloned());
     }
-    months.into_values().map(|(missing, tenants)| Missing { tenants: tenants.into_iter().collect(), ..missing }).collect()
+    months
+        .into_values()
+        .map(|(missing, tenants)| Missing { tenants: tenants.into_iter().collect(), ..missing })
+        .collect()
 }
 
 #[cfg(test)]
@@ -279,11 +243,5 @@ mod tests {
         assert_eq!(quoted("SELECT 'a'"), r"'SELECT '\''a'\'''");
         assert_eq!(quoted("a b; rm $HOME `x`"), "'a b; rm $HOME `x`'");
         assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn objects_are_listed_by_month_or_day() {
-        assert_eq!(folder("_bundles/month=2019-03/bucket=0001/x.parquet"), "_bundles/month=2019-03");
-        assert_eq!(folder("events/date=2019-03-01/event_type=a/tenant_id=b/x.parquet"), "events/date=2019-03-01");
     }
 }

@@ -105,11 +105,7 @@ impl Engine {
         for statement in self.parse(sql)? {
             let (state, logical) = self.logical(&statement).await?;
             let physical = self.physical(state, &logical).await.map_err(|error| statement.error(&error))?;
-            files.extend(PlannedFiles::of(&physical).archived.into_values().map(|share| ArchivedFile {
-                path: share.path,
-                size_bytes: share.size_bytes,
-                storage_class: share.storage_class,
-            }));
+            files.extend(PlannedFiles::of(&physical).archived_files());
         }
         Ok(files.into_iter().collect())
     }

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use super::needed::Needed;
 use super::reader::WHOLE_FILE_BYTES;
 use super::rows::RowGroupRows;
-use crate::model::{DataFile, KeyRange, StorageClass};
+use crate::model::{ArchivedFile, DataFile, KeyRange, StorageClass};
 
 /// A file of about this size is read with a request for each of its row groups.
 const ROW_GROUP_BYTES: u64 = 32 << 20;
@@ -71,7 +71,8 @@ impl Share {
     pub fn of_unopened(file: &DataFile) -> Self {
         let tenants = BTreeSet::from([file.tenants.min.clone()]);
         // Its end first, then each row group's columns.
-        let requests = if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
+        let requests =
+            if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
         Self::new(file, requests, file.size_bytes, file.rows, tenants)
     }
 
@@ -154,6 +155,14 @@ impl PlannedFiles {
                 }
             }
         }
+    }
+
+    pub fn archived_files(&self) -> impl Iterator<Item = ArchivedFile> {
+        self.archived.values().map(|share| ArchivedFile {
+            path: share.path.clone(),
+            size_bytes: share.size_bytes,
+            storage_class: share.storage_class,
+        })
     }
 
     pub fn archived_bytes(&self) -> u64 {

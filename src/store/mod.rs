@@ -22,6 +22,7 @@ mod meter;
 mod reader;
 mod s3;
 mod simulated;
+mod states;
 mod writer;
 
 use std::fmt;

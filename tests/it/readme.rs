@@ -72,7 +72,10 @@ fn the_examples_of_archive_and_query_run() {
     // The mapping is remembered by an archive, so the second example has one of its own.
     run(&tier, &mapped.replace("./archive", "./mapped"));
     run(&tier, "tier archive sample-data --archive ./archive");
-    let [queries] = &blocks("Query", "sh")[..] else { panic!("one block") };
+    let [queries, costs] = &blocks("Query", "sh")[..] else { panic!("two blocks") };
+    let (stdout, stderr) = run(&tier, costs);
+    assert!(stdout.contains(" files · ") && stdout.contains("(prices of "), "{stdout}");
+    assert!(stderr.contains("scanned") && stderr.contains("estimated"), "{stderr}");
     // The last line opens the shell.
     let lines: Vec<&str> = queries.lines().filter(|line| line.contains('"')).collect();
     assert_eq!(lines.len(), 3, "{queries}");
