@@ -3,6 +3,9 @@
 pub mod dice;
 pub mod events;
 pub mod fault;
+pub mod glacier;
+mod glacier_s3;
 pub mod lab;
 pub mod minio;
+pub mod server;
 pub mod tier;
