@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tier::clock::{Clock, Stopwatch};
 use tier::model::{RestoreState, Retrieval, StorageClass};
-use tier::store::{BucketRule, RestoreOutcome, Store};
+use tier::store::{BucketFacts, BucketRule, ObjectLock, RestoreOutcome, Store};
 
 use crate::support::server::{Server, program};
 
@@ -123,4 +123,33 @@ async fn a_rule_moves_a_tagged_bundle_to_another_server_and_a_restore_brings_it_
     assert_eq!(classes.restore(path, 3, Retrieval::Bulk).await.unwrap(), RestoreOutcome::Extended);
     classes.delete_all_versions(&[path.to_owned()]).await.unwrap();
     assert_eq!(classes.look(path).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_locked_bucket_holds_is_known_and_is_not_deleted() {
+    let server = start_minio();
+    mc(&server, &["alias", "set", "hot", &server.endpoint(), KEY_ID, SECRET]);
+    mc(&server, &["mb", "hot/plain"]);
+    mc(&server, &["mb", "--with-lock", "hot/locked"]);
+    let open = async |bucket| Store::open_s3_at(&server.endpoint(), bucket, "", KEY_ID, SECRET).await.unwrap();
+    let (plain, locked) = (open("plain").await, open("locked").await);
+    assert_eq!(plain.classes().bucket().await.unwrap(), BucketFacts::default());
+    assert_eq!(locked.classes().bucket().await.unwrap(), BucketFacts { versioned: true, object_lock: true });
+    for store in [&plain, &locked] {
+        for bytes in ["one", "two"] {
+            store.put("x/y", bytes).await.unwrap();
+        }
+        assert_eq!(store.classes().lock("x/y").await.unwrap(), ObjectLock::default());
+    }
+    mc(&server, &["legalhold", "set", "hot/locked/x/y"]);
+    assert!(locked.classes().lock("x/y").await.unwrap().legal_hold);
+    let paths = ["x/y".to_owned()];
+    let held = locked.classes().delete_all_versions(&paths).await.unwrap_err();
+    assert_eq!(held.stable_code(), "object-locked", "{held:?}");
+    mc(&server, &["legalhold", "clear", "hot/locked/x/y"]);
+    for store in [&plain, &locked] {
+        store.classes().delete_all_versions(&paths).await.unwrap();
+        assert_eq!(store.classes().look("x/y").await.unwrap(), None);
+        assert_eq!(store.classes().list("").await.unwrap(), []);
+    }
 }
