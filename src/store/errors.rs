@@ -30,7 +30,9 @@ where
         SdkError::ServiceError(failed) => match (failed.err().code(), failed.err().message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.to_owned(),
-            (None, _) => format!("the store answered with status {}", status.unwrap_or_default()),
+            (None, _) => {
+                format!("the store answered with status {}: {}", status.unwrap_or_default(), chain(failed.err()))
+            }
         },
         _ => chain(&error),
     };
