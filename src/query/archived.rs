@@ -202,7 +202,6 @@ pub fn refused(ctx: &Ctx, tariff: &Tariff, planned: &PlannedFiles, unreadable: &
     if running > 0 { error.command(status) } else { error }
 }
 
-
 fn hours(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -258,15 +257,18 @@ pub fn missing(unreadable: &[Unreadable]) -> Vec<Missing> {
     let mut months: BTreeMap<String, (Missing, BTreeSet<String>)> = BTreeMap::new();
     for Unreadable { share, .. } in unreadable {
         let month = share.dates.min.strftime("%Y-%m").to_string();
-        let (missing, tenants) = months.entry(month.clone()).or_insert_with(|| {
-            (Missing { month, files: 0, bytes: 0, rows: 0, tenants: Vec::new() }, BTreeSet::new())
-        });
+        let (missing, tenants) = months
+            .entry(month.clone())
+            .or_insert_with(|| (Missing { month, files: 0, bytes: 0, rows: 0, tenants: Vec::new() }, BTreeSet::new()));
         missing.files += 1;
         missing.bytes += share.size_bytes;
         missing.rows += share.rows;
         tenants.extend(share.tenants.iter().cloned());
     }
-    months.into_values().map(|(missing, tenants)| Missing { tenants: tenants.into_iter().collect(), ..missing }).collect()
+    months
+        .into_values()
+        .map(|(missing, tenants)| Missing { tenants: tenants.into_iter().collect(), ..missing })
+        .collect()
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ impl Share {
     pub fn of_unopened(file: &DataFile) -> Self {
         let tenants = BTreeSet::from([file.tenants.min.clone()]);
         // Its end first, then each row group's columns.
-        let requests = if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
+        let requests =
+            if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
         Self::new(file, requests, file.size_bytes, file.rows, tenants)
     }
 

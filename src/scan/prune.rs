@@ -115,11 +115,7 @@ impl Ranges {
         Ranges {
             ranges: [
                 Range { column: "date", min: date(|k| k.dates.min), max: date(|k| k.dates.max) },
-                Range {
-                    column: "tenant_id",
-                    min: text(known, |k| k.tenants.min),
-                    max: text(known, |k| k.tenants.max),
-                },
+                Range { column: "tenant_id", min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) },
                 Range {
                     column: "event_type",
                     min: text(known, |k| k.event_types.min),

@@ -17,8 +17,7 @@ const DEEP: Shape =
 async fn half_archived() -> Context {
     let ctx = context(Store::memory());
     let ctx = later(&ctx, 0);
-    let (august, september): (Vec<Row>, Vec<Row>) =
-        two_months().into_iter().partition(|row| row.date.month() == 8);
+    let (august, september): (Vec<Row>, Vec<Row>) = two_months().into_iter().partition(|row| row.date.month() == 8);
     let first = append_bundles(&ctx, None, &full_schema(), &august, DEEP).await;
     append(&ctx, Some(&first), &full_schema(), &september).await;
     ctx
@@ -43,7 +42,10 @@ async fn a_refusal_says_what_how_much_when_and_the_command() {
     let asked = ctx.store.requests().since(&before);
     assert_eq!((error.kind(), error.stable_code()), (Kind::RestoreNeeded, "restore-needed"));
     let message = error.to_string();
-    assert!(message.starts_with("1 of the ") && message.contains(" files this query needs are archived ("), "{message}");
+    assert!(
+        message.starts_with("1 of the ") && message.contains(" files this query needs are archived ("),
+        "{message}"
+    );
     let causes = error.causes().join("\n");
     assert!(causes.starts_with("_bundles/month=2026-08/") && causes.contains("DEEP_ARCHIVE"), "{causes}");
     let hint = error.hint_text().unwrap();
@@ -90,7 +92,10 @@ async fn an_answer_without_archived_files_says_what_it_lacks() {
     let start = "incomplete: 1 of 2 months is archived (2026-08; tenants t00, t01); to complete: tier restore start ";
     assert!(line.starts_with(start), "{line}");
     let [missing] = &incomplete.missing[..] else { panic!("{incomplete:?}") };
-    assert_eq!((missing.month.as_str(), missing.files, &missing.tenants[..]), ("2026-08", 1, &["t00".to_owned(), "t01".to_owned()][..]));
+    assert_eq!(
+        (missing.month.as_str(), missing.files, &missing.tenants[..]),
+        ("2026-08", 1, &["t00".to_owned(), "t01".to_owned()][..])
+    );
     let (_, report) = ask_with(&ctx, &skipping(), sql).await;
     assert_eq!((report.complete, report.missing, report.files_archived), (false, incomplete.missing, 0));
     // Parts that the catalog answers are whole.
@@ -146,7 +151,8 @@ async fn cells_archived_where_they_lie_are_looked_at_through_their_footers() {
     assert!(asked.head < 90, "{asked:?}");
     restore_all(&ctx).await;
     let ready = later(&ctx, 6);
-    let (rows, report) = ask(&ready, "SELECT count(event_id) AS n FROM events WHERE userId >= 0 OR userId IS NULL").await;
+    let (rows, report) =
+        ask(&ready, "SELECT count(event_id) AS n FROM events WHERE userId >= 0 OR userId IS NULL").await;
     assert_eq!((rows.as_str(), report.complete), ("n\n400", true));
 }
 

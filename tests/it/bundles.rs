@@ -16,8 +16,7 @@ use crate::support::events::{Row, append, context, full_schema, row};
 use crate::support::placements::{Shape, append_bundles, two_months as rows};
 
 /// Small row groups and pages, three tenants to a bundle: slices end in the middle of both.
-const SMALL: Shape =
-    Shape { tenants_per_bundle: 3, row_group_rows: 40, page_rows: 10, class: StorageClass::Standard };
+const SMALL: Shape = Shape { tenants_per_bundle: 3, row_group_rows: 40, page_rows: 10, class: StorageClass::Standard };
 
 async fn in_cells(schema: &Schema, rows: &[Row]) -> Context {
     let ctx = context(Store::memory());
@@ -39,7 +38,8 @@ async fn random_predicates_find_the_same_rows_in_cells_and_in_bundles() {
     let shape = Shape { tenants_per_bundle: 2, row_group_rows: 30, page_rows: 7, ..Shape::default() };
     let bundles = in_bundles(&full_schema(), &rows, shape).await;
     let settings = QuerySettings::default();
-    let mut engines = [Engine::open(&cells, &settings).await.unwrap(), Engine::open(&bundles, &settings).await.unwrap()];
+    let mut engines =
+        [Engine::open(&cells, &settings).await.unwrap(), Engine::open(&bundles, &settings).await.unwrap()];
     let mut with_rows = 0;
     for _ in 0..250 {
         let predicate = random_predicate(&mut random, 2);

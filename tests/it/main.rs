@@ -2,6 +2,7 @@
 
 mod archive;
 mod archived_queries;
+mod bundle;
 mod bundles;
 mod cli;
 mod crash;
@@ -19,4 +20,5 @@ mod simulate;
 mod simulated;
 mod simulation;
 mod store;
+mod story;
 mod support;

@@ -55,9 +55,8 @@ enum Next {
 
 pub async fn run(app: &App, args: &QueryArgs, settings: QuerySettings) -> Result<()> {
     if args.output.is_some() || args.report.is_some() || args.estimate {
-        return Err(
-            Error::usage("--output, --report and --estimate need SQL to run").hint("write it as an argument, or use -f FILE")
-        );
+        return Err(Error::usage("--output, --report and --estimate need SQL to run")
+            .hint("write it as an argument, or use -f FILE"));
     }
     let engine = until_stopped(&app.context.stop, Engine::open(&app.context, &settings)).await?;
     say_banner(app, &engine);
