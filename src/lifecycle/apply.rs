@@ -163,7 +163,7 @@ impl Run<'_> {
         let runtime = Handle::current();
         let built = tokio::task::spawn_blocking(move || {
             let target = Target { store: &store, layout: &layout, runtime, next_file: &next_file, schema_id };
-            build(&BundlePlan { month, bucket, class, cells: &cells, schema: &schema }, &target)
+            build(&BundlePlan { month, bucket, class, cells: &cells, schema: &schema }, &target, None)
         });
         built.await.context("wait for the bundle")?
     }

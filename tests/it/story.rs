@@ -49,7 +49,8 @@ fn a_month_is_archived_moved_restored_and_archived_again() {
     assert!(again.starts_with("to do exactly this: tier lifecycle apply sep.plan --max-cost 0.0"), "{plan:#?}");
     let unasked = tell.at("2027-09-01T00:00:00Z", &["lifecycle", "apply", "sep.plan"]);
     assert_eq!(unasked.code, Some(2), "nobody was asked: {unasked:#?}");
-    let dear = tell.at("2027-09-01T00:00:00Z", &["lifecycle", "apply", "sep.plan", "--yes", "--max-cost", "0.00000001"]);
+    let dear =
+        tell.at("2027-09-01T00:00:00Z", &["lifecycle", "apply", "sep.plan", "--yes", "--max-cost", "0.00000001"]);
     assert_eq!(dear.code, Some(5), "{dear:#?}");
     let report = tell.json("2027-09-01T00:00:00Z", &["lifecycle", "apply", "sep.plan", "--yes"]);
     assert_eq!((&report["bundles"], &report["simulated"]), (&1.into(), &true.into()), "{report:#?}");
@@ -78,7 +79,11 @@ fn a_month_is_archived_moved_restored_and_archived_again() {
     let ready = tell.ok("2027-09-02T13:00:00Z", &["restore", "status"]);
     let said = ready.stdout.clone() + &ready.stderr;
     assert!(said.contains("tier query --as-of"), "{ready:#?}");
-    assert_eq!(tell.ok("2027-09-02T13:00:00Z", &["query", QUESTION]).stdout, answer, "the same rows as before the move");
+    assert_eq!(
+        tell.ok("2027-09-02T13:00:00Z", &["query", QUESTION]).stdout,
+        answer,
+        "the same rows as before the move"
+    );
 
     let over = tell.at("2027-09-10T13:00:00Z", &["query", QUESTION]);
     assert_eq!((over.code, over.stdout.as_str()), (Some(4), ""), "the window is over: {over:#?}");

@@ -22,13 +22,8 @@ fn at(store: Store, now: &str) -> Context {
 }
 
 fn policy(target: Target) -> Policy {
-    let rule = Rule {
-        name: "r".into(),
-        event_types: Vec::new(),
-        tenants: Vec::new(),
-        after: "1y".parse().unwrap(),
-        target,
-    };
+    let rule =
+        Rule { name: "r".into(), event_types: Vec::new(), tenants: Vec::new(), after: "1y".parse().unwrap(), target };
     // The cells of a test are small: they are given the time to pay back.
     Policy { rules: vec![rule], horizon: "9000y".parse().unwrap(), ..Policy::standard() }
 }
@@ -83,7 +78,8 @@ async fn survives(target: Target, expected: impl Fn(&[String]) -> Vec<String>) {
             let store = at(store.clone(), LATER).store;
             check_versions(&store).await;
             let found = rows(&store).await;
-            let is_between = found.iter().all(|row| before.contains(row)) && after.iter().all(|row| found.contains(row));
+            let is_between =
+                found.iter().all(|row| before.contains(row)) && after.iter().all(|row| found.contains(row));
             assert!(is_between, "{place}: {found:#?}");
             assert!(!finished || found == after, "{place}: done, and yet not");
             run(store.clone(), policy).await.unwrap_or_else(|error| panic!("{place}: {error}"));
