@@ -4,9 +4,11 @@ use clap::Args;
 use jiff::civil::Date;
 
 use super::App;
+use super::query::parse_as_of;
 use crate::catalog::Snapshot;
 use crate::error::{Context, Error, Result};
 use crate::model::{ArchivedFile, DataFile};
+use crate::query::AsOf;
 use crate::restore::Needed;
 
 /// A question: as SQL, or as what the events have in common.
@@ -35,6 +37,10 @@ pub struct QuestionArgs {
     /// Events of this date or earlier
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
+
+    /// Of an older version: its number, or a time at which it was the newest
+    #[arg(long, value_name = "VERSION|TIME")]
+    pub as_of: Option<String>,
 }
 
 impl QuestionArgs {
@@ -69,7 +75,7 @@ impl QuestionArgs {
     }
 }
 
-/// The archived files that answering the question at the newest version reads.
+/// The archived files that answering the question reads.
 pub async fn archived_files(app: &App, question: &QuestionArgs) -> Result<Needed> {
     let sql = question.sql()?;
     if question.query.is_some() || question.condition.is_some() {
@@ -77,7 +83,12 @@ pub async fn archived_files(app: &App, question: &QuestionArgs) -> Result<Needed
             Error::failed("--query and --where are not answered yet").hint("use --tenant, --type, --from, --to")
         );
     }
-    let snapshot = Snapshot::open(&app.context.store).await?;
+    let store = &app.context.store;
+    let snapshot = match question.as_of.as_deref().map(parse_as_of).transpose()? {
+        None => Snapshot::open(store).await?,
+        Some(AsOf::Version(version)) => Snapshot::at_version(store, version).await?,
+        Some(AsOf::Time(time)) => Snapshot::at_time(store, time).await?,
+    };
     let files = snapshot.files(|_| true).await.context("find the files of the question")?;
     let archived = files.into_iter().filter(|file| file.storage_class.is_archived() && question.may_match(file));
     let files = archived
