@@ -239,7 +239,8 @@ fn max_cost(args: &QueryArgs) -> Result<Option<Usd>> {
     args.max_cost.as_deref().map(parse_usd).transpose()
 }
 
-fn parse_as_of(text: &str) -> Result<AsOf> {
+/// A version's number, or a time at which it was the newest.
+pub fn parse_as_of(text: &str) -> Result<AsOf> {
     match text.parse::<u64>() {
         Ok(version) => Ok(AsOf::Version(version)),
         Err(_) => parse_time(text).map(AsOf::Time).context("read --as-of, a version's number or a time"),

@@ -375,7 +375,10 @@ async fn the_command_line_plans_starts_watches_and_answers() {
     assert_eq!((plan.code, plan.stderr.as_str()), (Some(0), ""), "{plan:#?}");
     assert!(plan.stdout.contains("2026-11-22 12:00Z (in 12 h)") && plan.stdout.contains("bulk"), "{}", plan.stdout);
     let command = plan.stdout.lines().last().unwrap().trim().to_owned();
-    assert!(command.starts_with("tier restore start --query ") && command.contains("--max-cost "), "{command}");
+    assert!(
+        command.starts_with("tier restore start --as-of 2 --query ") && command.contains("--max-cost "),
+        "{command}"
+    );
     for line in plan.stdout.lines().filter(|line| line.contains("files") || line.contains("ready")) {
         assert!(line.starts_with("retrieval") || line.contains("simulated") || line.contains("tier "), "{line}");
     }
@@ -411,7 +414,7 @@ async fn the_command_line_plans_starts_watches_and_answers() {
     tier.set("TIER_NOW", "2026-12-24T12:00:00Z");
     let over = restore_verb(&tier, &["status"], &[&job]);
     assert_eq!(over.code, Some(4), "{over:#?}");
-    assert!(over.stdout.contains("over") && over.stdout.contains("tier restore start --query"), "{over:#?}");
+    assert!(over.stdout.contains("over") && over.stdout.contains("tier restore start --as-of 2 --query"), "{over:#?}");
     assert_eq!(restore_verb(&tier, &["status"], &[]).code, Some(0), "what is over waits for nobody");
     let cancelled = restore_verb(&tier, &["cancel"], &[&job]);
     assert!(cancelled.stderr.contains("cancelled: nothing more is asked for (simulated)"), "{cancelled:#?}");

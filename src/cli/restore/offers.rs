@@ -132,7 +132,8 @@ fn no_choice(
 
 fn start_command(app: &App, plan: &RestorePlan, offer: &Offer) -> String {
     format!(
-        "tier restore start --query {} --retrieval {} --days {} --max-cost {} {}",
+        "tier restore start --as-of {} --query {} --retrieval {} --days {} --max-cost {} {}",
+        plan.version,
         quoted(&plan.sql),
         offer.retrieval,
         plan.days,

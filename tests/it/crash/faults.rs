@@ -40,7 +40,7 @@ where
             let place = format!("{fault:?} at change {at}");
             if !plan.was_reached() {
                 assert!(finished, "{place}: nothing went wrong");
-                    assert!(at > 3, "{place}: the run must need some changes");
+                assert!(at > 3, "{place}: the run must need some changes");
                 break;
             }
             check(&store, finished, &place).await;
