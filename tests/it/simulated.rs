@@ -266,7 +266,7 @@ async fn deleting_leaves_nothing_of_any_class_and_counts_what_left_too_early() {
             let path = format!("d/{class}");
             lab.put(&path, class).await;
             let before = lab.store.requests();
-            later(&lab.store, 24).classes().delete_all_versions(&[path.clone()]).await.unwrap();
+            later(&lab.store, 24).classes().delete_all_versions(std::slice::from_ref(&path)).await.unwrap();
             let early = lab.store.requests().since(&before).early_deleted_byte_days;
             assert_eq!(early, 10 * u64::max(days, 1) - 10, "{class}");
             lab.put(&path, class).await;
