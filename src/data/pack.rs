@@ -53,6 +53,12 @@ impl<'a> From<&'a CellRows> for Covered<'a> {
     }
 }
 
+impl<'a> From<&'a &CellRows> for Covered<'a> {
+    fn from(run: &'a &CellRows) -> Self {
+        Covered::from(*run)
+    }
+}
+
 /// What is hot of one data file.
 #[derive(Debug, Clone)]
 pub struct Packed {

@@ -33,9 +33,11 @@ pub fn bundle_groups(
     columns: &[&str],
     groups: usize,
 ) -> Vec<FileGroup> {
-    let opened = needed.iter().filter_map(|needed| Some((needed, needed.inside.as_ref()?)));
-    let bundles: Vec<(&Needed, &Inside, Vec<RowGroupRows>)> =
-        opened.map(|(needed, inside)| (needed, inside, RowGroupRows::of(needed, inside, columns))).collect();
+    let bundles = needed.iter().map(|needed| {
+        let inside = needed.inside.as_ref().expect("the footer of a bundle comes with its list of cells");
+        (needed, inside, RowGroupRows::of(needed, inside, columns))
+    });
+    let bundles: Vec<(&Needed, &Inside, Vec<RowGroupRows>)> = bundles.collect();
     let bytes: u64 = bundles.iter().flat_map(|(_, _, groups)| groups).map(|group| group.bytes).sum();
     let part_bytes = (bytes / groups.max(1) as u64).max(MIN_PART_BYTES);
     let parts: Vec<Part> =

@@ -54,10 +54,11 @@ mod tests {
 
     #[test]
     fn near_ranges_are_one_request_and_far_ones_are_not() {
+        let far = [0..10, 2 * MIB..2 * MIB + 10];
         assert_eq!(joined(&[]), []);
-        assert_eq!(joined(&[10..20, 0..10, 15..30]), [0..30]);
-        assert_eq!(joined(&[0..10, 100..110]), [0..110]);
-        assert_eq!(joined(&[0..10, 2 * MIB..2 * MIB + 10]), [0..10, 2 * MIB..2 * MIB + 10]);
+        assert_eq!(joined(&[10..20, 0..10, 15..30, far[1].clone()]), [0..30, far[1].clone()]);
+        assert_eq!(joined(&[0..10, 100..110, far[1].clone()]), [0..110, far[1].clone()]);
+        assert_eq!(joined(&far), far);
     }
 
     #[test]

@@ -64,8 +64,11 @@ impl RowGroupRows {
 
 /// The needed rows within `rows`, counted from its start; neighbours are one run.
 fn needed_runs(needed: &Needed, rows: &Range<u64>) -> Vec<Range<u64>> {
-    let Some(slices) = &needed.slices else { return vec![0..rows.end - rows.start] };
     let mut runs: Vec<Range<u64>> = Vec::new();
+    let Some(slices) = &needed.slices else {
+        runs.push(0..rows.end - rows.start);
+        return runs;
+    };
     let first = slices.partition_point(|slice| slice.first_row + slice.rows <= rows.start);
     for slice in slices[first..].iter().take_while(|slice| slice.first_row < rows.end) {
         let start = slice.first_row.max(rows.start) - rows.start;

@@ -31,6 +31,7 @@ use super::reader::{Readers, WHOLE_FILE_BYTES};
 use super::report::{ScanLog, ScanReport};
 use super::statistics::Summary;
 use crate::catalog::Snapshot;
+use crate::data::pack::CellRows;
 use crate::error::Error;
 use crate::model::DataFile;
 
@@ -133,11 +134,12 @@ impl EventsTable {
         let packs = self.packs.of_bundles(self.snapshot.store(), &bundles).await.map_err(external)?;
         let mut needed = Vec::new();
         for (file, packed) in bundles.into_iter().zip(packs) {
-            let mut slices = pruner.may_match(packed.cells.clone())?;
+            let mut slices: Vec<&CellRows> = pruner.may_match(packed.cells.iter().collect())?;
             if let Some(exact) = exact {
                 slices = matching(slices, exact, &self.sql_schema)?;
             }
             if !slices.is_empty() {
+                let slices = slices.into_iter().cloned().collect();
                 needed.push(Needed { slices: Some(slices), end: Some(packed.footer.clone()), ..Needed::whole(file) });
             }
         }

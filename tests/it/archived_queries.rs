@@ -225,7 +225,7 @@ async fn reading_a_dearer_class_costs_more() {
 async fn an_archived_object_that_is_gone_is_named() {
     let ctx = half_archived().await;
     let state = ctx.store.classes().list("_bundles").await.unwrap().remove(0);
-    ctx.store.classes().delete_all_versions(&[state.path.clone()]).await.unwrap();
+    ctx.store.classes().delete_all_versions(std::slice::from_ref(&state.path)).await.unwrap();
     let error = fail(&ctx, "SELECT sum(amount) FROM events").await;
     assert_eq!(error.stable_code(), "missing-object");
     assert!(error.to_string().contains(&state.path), "{error}");
