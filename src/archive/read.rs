@@ -32,7 +32,6 @@ const MAX_RECORD_MIB: usize = MAX_RECORD_BYTES >> 20;
 
 /// Something that holds records.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a batch holds few of them")]
 pub enum Input {
     Export(Box<Export>),
     /// Dead letters to be tried again; their lines are counted from 1.
