@@ -116,6 +116,19 @@ impl Access {
         }
         builder
     }
+
+    /// How the client of another service is set up, in `region` or else where the environment says.
+    pub fn sdk_config(&self, region: Option<&str>, read_timeout: Duration) -> SdkConfig {
+        use aws_config::{Region, retry::RetryConfig, timeout::TimeoutConfig};
+        let known = || self.config.region().cloned().unwrap_or(Region::from_static(DEFAULT_REGION));
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(read_timeout).build();
+        let builder = self.config.clone().into_builder();
+        builder
+            .region(region.map_or_else(known, |region| Region::new(region.to_owned())))
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_RETRIES as u32))
+            .timeout_config(timeouts)
+            .build()
+    }
 }
 
 /// `AWS_ENDPOINT_URL_S3` is for this service alone and goes first, as in every AWS SDK:

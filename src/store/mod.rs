@@ -23,6 +23,8 @@ mod reader;
 mod s3;
 mod simulated;
 mod states;
+mod tree_hash;
+mod vault;
 mod writer;
 
 use std::fmt;
@@ -51,6 +53,7 @@ pub use location::Location;
 pub use meter::{Meter, Requests};
 pub use reader::ObjectReader;
 pub use simulated::ClassTime;
+pub use vault::{Border, Stored, VaultJob, Vaults, upload_requests};
 pub use writer::ObjectWriter;
 
 /// What became of a [`Store::put_if_absent`].
