@@ -1,39 +1,20 @@
 //! The classes of S3 against moto, an independent imitation: what it refuses, and how.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use tier::model::{RestoreState, Retrieval, StorageClass};
 use tier::store::{BucketRule, RestoreOutcome, Store};
 
-use crate::support::server::{Server, program};
+use crate::support::moto::{self, request};
+use crate::support::server::Server;
 
 const BUCKET: &str = "archive";
 
 fn start() -> Server {
-    let server = Server::start(|port, _| {
-        let mut moto = program("TIER_TEST_MOTO");
-        moto.args(["-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", &port.to_string()]);
-        moto
-    });
-    request(&server, "PUT", &format!("/{BUCKET}"), "");
+    let server = moto::start();
+    request(&server, "s3", "PUT", &format!("/{BUCKET}"), "");
     // A restore passes through "running", as it does on AWS.
     let slow = r#"{"model_name": "s3::keyrestore", "transition": {"progression": "manual", "times": 2}}"#;
-    request(&server, "POST", "/moto-api/state-manager/set-transition", slow);
+    request(&server, "s3", "POST", "/moto-api/state-manager/set-transition", slow);
     server
-}
-
-/// moto takes unsigned requests.
-fn request(server: &Server, method: &str, path: &str, body: &str) {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    let key = "Authorization: AWS4-HMAC-SHA256 Credential=test/20260824/us-east-1/s3/aws4_request";
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{key}\r\n");
-    let length = body.len();
-    let rest = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
-    stream.write_all(format!("{head}{rest}").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}\n{}", server.log());
 }
 
 async fn store(server: &Server) -> Store {

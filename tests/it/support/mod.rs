@@ -9,6 +9,7 @@ pub mod glacier;
 mod glacier_s3;
 pub mod lab;
 pub mod minio;
+pub mod moto;
 pub mod placements;
 pub mod server;
 pub mod tier;
