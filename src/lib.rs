@@ -31,6 +31,7 @@
 //! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
 //!   `<name>.audit.parquet` beside it holds what only audits need.
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
+//! - `_tier/vault/`: one JSON record per copy of a data file in a Glacier vault.
 //! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
 //!
 //! # The map
@@ -45,7 +46,7 @@
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`] | operations |
+//! | [`archive`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -68,3 +69,4 @@ pub mod simulate;
 pub mod status;
 pub mod store;
 pub mod vacuum;
+pub mod vault;

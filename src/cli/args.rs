@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum};
+use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,7 +15,7 @@ Examples:
   tier status --archive ./a
 
 Every day:  archive, query, status
-Deep tier:  lifecycle, restore, hold, simulate
+Deep tier:  lifecycle, restore, hold, vault, simulate
 Care:       dead-letter, revert, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
@@ -131,6 +131,8 @@ pub enum Verb {
     Lifecycle(lifecycle::LifecycleArgs),
     /// Put legal holds in force and lift them
     Hold(hold::HoldArgs),
+    /// Keep second copies in a Glacier vault that you already have
+    Vault(vault::VaultArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
 }

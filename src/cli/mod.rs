@@ -18,6 +18,7 @@ mod spending;
 mod status;
 mod ui;
 mod vacuum;
+mod vault;
 mod words;
 
 use std::sync::Arc;
@@ -113,6 +114,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
             Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
             Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
+            Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }

@@ -10,10 +10,12 @@ pub fn check_consent(app: &App, max_cost: Option<Usd>) -> Result<()> {
     if app.context.store.classes().is_simulated() {
         return Ok(());
     }
-    if app.context.now() > Clock::System.now() {
-        return Err(Error::usage("--now is later than the real time, and this store bills real money")
-            .hint("leave --now out; on a local folder, where storage classes are simulated, it may be any time"));
-    }
+    check_real_consent(app, max_cost)
+}
+
+/// [`check_consent`] for what costs real money wherever the archive lies.
+pub fn check_real_consent(app: &App, max_cost: Option<Usd>) -> Result<()> {
+    refuse_a_later_now(app)?;
     if max_cost.is_none() && !app.settings.yes && !app.ui.can_ask() {
         return Err(Error::usage("this spends money, and there is no terminal to ask on")
             .hint("add --max-cost USD to set a limit, or --yes"));
@@ -21,17 +23,30 @@ pub fn check_consent(app: &App, max_cost: Option<Usd>) -> Result<()> {
     Ok(())
 }
 
+pub fn refuse_a_later_now(app: &App) -> Result<()> {
+    if app.context.now() > Clock::System.now() {
+        return Err(Error::usage("--now is later than the real time, and this store bills real money")
+            .hint("leave --now out; it may be any time only where nothing but simulated storage classes is paid for"));
+    }
+    Ok(())
+}
+
 /// Whether it may be done: never above the limit, and without one only after a yes.
 pub fn consent(app: &App, what: &str, cost: Usd, max_cost: Option<Usd>) -> Result<()> {
+    if max_cost.is_none() && app.context.store.classes().is_simulated() {
+        return Ok(());
+    }
+    real_consent(app, what, cost, max_cost)
+}
+
+/// [`consent`] to what costs real money wherever the archive lies.
+pub fn real_consent(app: &App, what: &str, cost: Usd, max_cost: Option<Usd>) -> Result<()> {
     if let Some(max) = max_cost {
         return match cost <= max {
             true => Ok(()),
             false => Err(Error::new(Kind::OverBudget, format!("{what} would cost {cost}, more than {max}"))
                 .hint(format!("--max-cost {} would pass", cost.round_up()))),
         };
-    }
-    if app.context.store.classes().is_simulated() {
-        return Ok(());
     }
     match app.ui.confirm(&format!("{what} costs {cost}. Do it?"), app.settings.yes)? {
         true => Ok(()),

@@ -26,3 +26,4 @@ mod simulation;
 mod store;
 mod story;
 mod support;
+mod vault;
