@@ -25,4 +25,5 @@ mod simulated;
 mod simulation;
 mod store;
 mod story;
+mod story_s3;
 mod support;

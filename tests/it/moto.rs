@@ -8,9 +8,9 @@ use tier::store::{BucketRule, RestoreOutcome, Store};
 
 use crate::support::server::{Server, program};
 
-const BUCKET: &str = "archive";
+pub const BUCKET: &str = "archive";
 
-fn start() -> Server {
+pub fn start() -> Server {
     let server = Server::start(|port, _| {
         let mut moto = program("TIER_TEST_MOTO");
         moto.args(["-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", &port.to_string()]);
