@@ -179,7 +179,7 @@ async fn answer(
     if !plan.unreadable().is_empty() && matches!(on_archived, OnArchived::Restore | OnArchived::Wait) {
         let job = until_stopped(stop, restores::start(app, engine, &plan, max_cost)).await?;
         if on_archived == OnArchived::Restore {
-            return Err(restores::started(app, &plan, &job));
+            return Err(restores::started(app, engine, &plan, &job));
         }
         until_stopped(stop, restores::wait(app, &job)).await?;
         plan = until_stopped(stop, engine.plan(statement)).await?;
@@ -239,7 +239,8 @@ fn max_cost(args: &QueryArgs) -> Result<Option<Usd>> {
     args.max_cost.as_deref().map(parse_usd).transpose()
 }
 
-fn parse_as_of(text: &str) -> Result<AsOf> {
+/// A version's number, or a time at which it was the newest.
+pub fn parse_as_of(text: &str) -> Result<AsOf> {
     match text.parse::<u64>() {
         Ok(version) => Ok(AsOf::Version(version)),
         Err(_) => parse_time(text).map(AsOf::Time).context("read --as-of, a version's number or a time"),

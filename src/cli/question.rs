@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::civil::Date;
 
 use super::App;
+use super::query::parse_as_of;
 use crate::error::{Error, Result};
 use crate::query::{Engine, QuerySettings};
 use crate::restore::Needed;
@@ -34,6 +35,10 @@ pub struct QuestionArgs {
     /// Events of this date or earlier
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
+
+    /// Of an older version: its number, or a time at which it was the newest
+    #[arg(long, value_name = "VERSION|TIME")]
+    pub as_of: Option<String>,
 }
 
 impl QuestionArgs {
@@ -61,10 +66,11 @@ impl QuestionArgs {
     }
 }
 
-/// The archived files that answering the question at the newest version reads.
+/// The archived files that answering the question reads.
 pub async fn archived_files(app: &App, question: &QuestionArgs) -> Result<Needed> {
     let sql = question.sql()?;
-    let engine = Engine::open(&app.context, &QuerySettings::default()).await?;
+    let as_of = question.as_of.as_deref().map(parse_as_of).transpose()?;
+    let engine = Engine::open(&app.context, &QuerySettings { as_of, ..QuerySettings::default() }).await?;
     let files = engine.needs(&sql).await?;
     Ok(Needed { version: engine.snapshot().version(), sql, files })
 }

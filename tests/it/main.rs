@@ -14,6 +14,7 @@ mod query;
 mod query_output;
 mod readers;
 mod readme;
+mod restore;
 mod simulate;
 mod simulated;
 mod simulation;

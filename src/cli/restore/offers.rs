@@ -108,11 +108,15 @@ fn no_choice(
         format!("{} costs {} and is ready by {}", offer.retrieval, offer.cost_usd, when(offer.ready_by, now))
     };
     let soonest = plan.offers.iter().min_by_key(|offer| offer.ready_by);
+    let (soonest_word, cheapest_word) = (
+        if limits.max_cost.is_some() { "the soonest within the budget" } else { "the soonest" },
+        if limits.by.is_some() { "the cheapest in time" } else { "the cheapest" },
+    );
     let hints: Vec<String> = match (in_time, in_budget) {
         (None, None) => soonest.map(|offer| format!("the soonest: {}", nearest(offer))).into_iter().collect(),
         (in_time, in_budget) => [
-            in_time.map(|offer| format!("the cheapest in time: {}", nearest(offer))),
-            in_budget.map(|offer| format!("the soonest within the budget: {}", nearest(offer))),
+            in_time.map(|offer| format!("{cheapest_word}: {}", nearest(offer))),
+            in_budget.map(|offer| format!("{soonest_word}: {}", nearest(offer))),
         ]
         .into_iter()
         .flatten()
@@ -128,7 +132,8 @@ fn no_choice(
 
 fn start_command(app: &App, plan: &RestorePlan, offer: &Offer) -> String {
     format!(
-        "tier restore start --query {} --retrieval {} --days {} --max-cost {} {}",
+        "tier restore start --as-of {} --query {} --retrieval {} --days {} --max-cost {} {}",
+        plan.version,
         quoted(&plan.sql),
         offer.retrieval,
         plan.days,

@@ -119,7 +119,8 @@ fn show(app: &App, status: &JobStatus, command: Option<&str>) -> String {
     } else if status.archived.files > 0 {
         line(format!("{} have no copy: they were never asked for, or it has expired", count(status.archived)));
         let start = format!(
-            "tier restore start --query {} --retrieval {} --days {} {}",
+            "tier restore start --as-of {} --query {} --retrieval {} --days {} {}",
+            status.version,
             quoted(&status.sql),
             status.retrieval,
             status.days,
