@@ -1,6 +1,7 @@
 //! Tests of the library as its callers see it.
 
 mod archive;
+mod bundle;
 mod cli;
 mod crash;
 mod golden;

@@ -1,5 +1,6 @@
 //! What several test modules share.
 
+pub mod bundles;
 pub mod dice;
 pub mod events;
 pub mod fault;
