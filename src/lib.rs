@@ -40,12 +40,12 @@
 //! | layer | what it knows |
 //! |---|---|
 //! | [`error`], [`clock`], [`progress`], [`context`] | how things go wrong, time and randomness as arguments, the line to the user |
-//! | [`model`] | the nouns: events' schema, partitions, data files, mappings, dead letters |
+//! | [`model`] | the nouns: events' schema, partitions, data files, mappings, dead letters, storage classes and their prices |
 //! | [`store`] | buckets, folders, memory: the only code that talks to a cloud |
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`query`], [`status`], [`vacuum`] | operations |
+//! | [`archive`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -61,7 +61,9 @@ pub mod error;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod restore;
 pub mod scan;
+pub mod simulate;
 pub mod status;
 pub mod store;
 pub mod vacuum;

@@ -33,7 +33,7 @@ const MAX_RECORD_MIB: usize = MAX_RECORD_BYTES >> 20;
 /// Something that holds records.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Export(Export),
+    Export(Box<Export>),
     /// Dead letters to be tried again; their lines are counted from 1.
     Letters(Arc<Vec<DeadLetter>>),
 }

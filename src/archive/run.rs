@@ -81,7 +81,7 @@ pub async fn archive(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchiveRepor
     report.version = snapshot.as_ref().map(Snapshot::version);
     for batch in batches(fresh.new) {
         ctx.stop.check()?;
-        let inputs: Vec<Input> = batch.iter().cloned().map(Input::Export).collect();
+        let inputs: Vec<Input> = batch.iter().cloned().map(|export| Input::Export(Box::new(export))).collect();
         let done = archive_batch(ctx, request, &mapping, inputs, Vec::new()).await?;
         after::apply(&request.after_commit, &batch, ctx).await?;
         report.absorb(done);

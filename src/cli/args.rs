@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{archive, dead_letter, query, revert, status, vacuum};
+use super::{archive, dead_letter, query, restore, revert, simulate, status, vacuum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,7 @@ Examples:
   tier status --archive ./a
 
 Every day:  archive, query, status
+Deep tier:  restore, simulate
 Care:       dead-letter, revert, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
@@ -106,6 +107,10 @@ pub enum Verb {
     DeadLetter(dead_letter::DeadLetterArgs),
     /// Take back what one version added
     Revert(revert::RevertArgs),
+    /// Make archived files readable for a while: what it costs, when it is ready
+    Restore(restore::RestoreArgs),
+    /// Show what an archive will cost, year by year, before there is one
+    Simulate(simulate::SimulateArgs),
     /// Delete what killed runs left behind
     Vacuum(vacuum::VacuumArgs),
 }

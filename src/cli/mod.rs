@@ -6,11 +6,16 @@ mod dead_letter;
 mod parse;
 mod progress;
 pub mod query;
+mod question;
+mod restore;
 mod revert;
 mod settings;
+mod simulate;
+mod spending;
 mod status;
 mod ui;
 mod vacuum;
+mod words;
 
 use std::sync::Arc;
 
@@ -31,6 +36,21 @@ pub struct App {
     pub context: Context,
     pub settings: Settings,
     pub ui: Ui,
+}
+
+impl App {
+    /// Opens the archive that the settings name.
+    async fn open(settings: Settings, ui: Ui) -> Result<Self> {
+        let stop = stop_on_signals();
+        let context = Context {
+            store: Store::open(settings.archive()?, settings.class_time()).await?,
+            clock: settings.clock,
+            random: Arc::new(Random::System),
+            progress: ui.progress(),
+            stop,
+        };
+        Ok(App { context, settings, ui })
+    }
 }
 
 /// Parses, runs, prints; returns the exit code.
@@ -59,22 +79,15 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
         .build()
         .map_err(|error| Error::failed("start the runtime").with_source(error))?;
     let code = runtime.block_on(async {
-        let stop = stop_on_signals();
-        let context = Context {
-            store: Store::open(settings.archive()?, settings.class_time()).await?,
-            clock: settings.clock,
-            random: Arc::new(Random::System),
-            progress: ui.progress(),
-            stop,
-        };
-        let app = App { context, settings, ui };
         match cli.verb {
-            Verb::Archive(args) => archive::run(&app, args).await,
-            Verb::Query(args) => query::run(&app, args).await,
-            Verb::Status(args) => status::run(&app, args).await,
-            Verb::DeadLetter(args) => dead_letter::run(&app, args).await,
-            Verb::Revert(args) => revert::run(&app, args).await,
-            Verb::Vacuum(args) => vacuum::run(&app, args).await,
+            Verb::Archive(args) => archive::run(&App::open(settings, ui).await?, args).await,
+            Verb::Query(args) => query::run(&App::open(settings, ui).await?, args).await,
+            Verb::Status(args) => status::run(&App::open(settings, ui).await?, args).await,
+            Verb::DeadLetter(args) => dead_letter::run(&App::open(settings, ui).await?, args).await,
+            Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
+            Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
+            Verb::Simulate(args) => simulate::run(&ui, &settings, args),
+            Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }
     });
     // A thread that still reads from a slow store must not keep the process.

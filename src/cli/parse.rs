@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::model::Usd;
 
 /// A time as people type it: RFC 3339, or a date with or without a time of day, taken as UTC.
 pub fn parse_time(text: &str) -> Result<Timestamp> {
@@ -25,6 +26,27 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration> {
     let rest: jiff::SignedDuration = rest.try_into().map_err(|_| bad())?;
     let whole = jiff::SignedDuration::from_hours(days * HOURS_PER_DAY) + rest;
     whole.try_into().map_err(|_| bad())
+}
+
+/// An age as people type it, in whole days: `90d`, `6mo`, `1y`. A month is 30 days, a year 365, as a bucket's rules count.
+pub fn parse_age_days(text: &str) -> Result<u32> {
+    let bad = || Error::usage(format!("`{text}` is not an age")).hint("write 90d, 12w, 6mo or 1y");
+    let span: jiff::Span = text.parse().map_err(|_| bad())?;
+    let days = i64::from(span.get_years()) * 365
+        + i64::from(span.get_months()) * 30
+        + i64::from(span.get_weeks()) * 7
+        + i64::from(span.get_days());
+    let is_whole = span.years(0).months(0).weeks(0).days(0).is_zero();
+    if is_whole { u32::try_from(days).map_err(|_| bad()) } else { Err(bad()) }
+}
+
+/// An amount of dollars as people type it: `0.45`, `$3`.
+pub fn parse_usd(text: &str) -> Result<Usd> {
+    let number = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
+    number
+        .filter(|amount| amount.is_finite() && *amount >= 0.0)
+        .map(Usd)
+        .ok_or_else(|| Error::usage(format!("`{text}` is not an amount of dollars")).hint("write for example 0.45"))
 }
 
 /// A size as people type it: `512MB`, `512MiB`, `2GB`; a plain number is bytes. MB and MiB are both 2^20, as memory is.
@@ -54,6 +76,13 @@ mod tests {
         assert!(parse_bytes("many").is_err());
         assert_eq!(parse_duration("5m").unwrap().as_secs(), 300);
         assert_eq!(parse_duration("7d").unwrap().as_secs(), 7 * 86_400);
+        assert_eq!(
+            ["0d", "90d", "12w", "6mo", "1y", "1y 5d"].map(|age| parse_age_days(age).unwrap()),
+            [0, 90, 84, 180, 365, 370]
+        );
+        assert!(["36h", "1y 1h", "-1d", "old"].iter().all(|age| parse_age_days(age).is_err()));
+        assert_eq!((parse_usd("0.45").unwrap(), parse_usd("$3").unwrap()), (Usd(0.45), Usd(3.0)));
+        assert!(["", "-1", "nan", "inf", "3 EUR"].iter().all(|amount| parse_usd(amount).is_err()));
         assert_eq!(parse_time("2026-08-24").unwrap(), parse_time("2026-08-24T00:00:00Z").unwrap());
         assert!(parse_time("yesterday").is_err());
     }

@@ -153,7 +153,8 @@ fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
     })
 }
 
-fn parse_as_of(text: &str) -> Result<AsOf> {
+/// A version's number, or a time at which it was the newest.
+pub fn parse_as_of(text: &str) -> Result<AsOf> {
     match text.parse::<u64>() {
         Ok(version) => Ok(AsOf::Version(version)),
         Err(_) => parse_time(text).map(AsOf::Time).context("read --as-of, a version's number or a time"),

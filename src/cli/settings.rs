@@ -10,6 +10,7 @@ use super::args::Global;
 use super::parse::parse_time;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
+use crate::model::Prices;
 use crate::store::{ClassTime, Location};
 
 const FILE_NAME: &str = "tier.toml";
@@ -33,6 +34,8 @@ pub struct FileSettings {
     pub events: EventsSection,
     #[serde(default)]
     pub query: QuerySection,
+    #[serde(default)]
+    pub prices: PricesSection,
     #[serde(default)]
     pub simulation: SimulationSection,
 }
@@ -74,6 +77,25 @@ pub struct QuerySection {
     pub memory: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PricesSection {
+    /// A relative path begins at the folder of the settings file.
+    pub file: Option<PathBuf>,
+    pub egress: Option<Egress>,
+}
+
+/// Where the bytes of an answer go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Egress {
+    /// Out of the region, which is paid by the GB. Taken where nothing is said: a quote should rather be too high.
+    #[default]
+    Internet,
+    /// `tier` runs in the region of the bucket.
+    None,
+}
+
 impl Settings {
     pub fn load(global: &Global) -> Result<Self> {
         let file = match find_file(global.config.as_deref())? {
@@ -85,12 +107,32 @@ impl Settings {
             Some(text) => Clock::Fixed(parse_time(text)?),
             None => Clock::System,
         };
+        if file.simulation.speed.is_some_and(|speed| !(speed.is_finite() && speed > 0.0)) {
+            return Err(
+                Error::usage("`[simulation] speed` is not above zero").hint("1 is real time, 60 a minute an hour")
+            );
+        }
         Ok(Settings { archive, clock, file, yes: global.yes })
     }
 
     /// The time that simulated storage classes live in.
     pub fn class_time(&self) -> ClassTime {
         ClassTime { clock: self.clock, speed: self.file.simulation.speed.unwrap_or(1.0) }
+    }
+
+    /// The prices that quotes are made of: those of `[prices] file`, else the built-in ones.
+    pub fn prices(&self) -> Result<Prices> {
+        let Some(path) = &self.file.prices.file else { return Ok(Prices::built_in()) };
+        let phrase = || format!("read the prices in {}", path.display());
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::usage("the price file cannot be read").with_source(error))
+            .with_context(phrase)?;
+        Prices::parse(&text).with_context(phrase)
+    }
+
+    /// Whether bytes that are read leave the region and are paid for.
+    pub fn pays_egress(&self) -> bool {
+        self.file.prices.egress.unwrap_or_default() == Egress::Internet
     }
 
     /// The archive that was named, by whatever means.
@@ -121,7 +163,7 @@ fn read_file(path: &Path) -> Result<FileSettings> {
         .map_err(|error| Error::usage("the settings file cannot be read").with_source(error))
         .with_context(phrase)?;
     // The parser's own message shows the line with a caret and the names it expected.
-    toml::from_str(&text)
+    let mut file: FileSettings = toml::from_str(&text)
         .map_err(|error| {
             let place = error.to_string();
             match near_name(error.message()) {
@@ -129,7 +171,10 @@ fn read_file(path: &Path) -> Result<FileSettings> {
                 None => Error::usage(place.trim_end()),
             }
         })
-        .with_context(phrase)
+        .with_context(phrase)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    file.prices.file = file.prices.file.map(|prices| folder.join(prices));
+    Ok(file)
 }
 
 /// From serde's "unknown field `x`, expected one of `a`, `b`": the expected name that is close to `x`.
@@ -158,5 +203,18 @@ mod tests {
     fn an_unknown_key_names_the_near_one() {
         let error = toml::from_str::<FileSettings>("[archive]\nurll = \"x\"\n").unwrap_err();
         assert_eq!(near_name(error.message()), Some("url"));
+    }
+
+    #[test]
+    fn egress_is_paid_unless_the_file_says_otherwise() {
+        for (text, is_paid) in
+            [("", true), ("[prices]\negress = \"internet\"", true), ("[prices]\negress = \"none\"", false)]
+        {
+            let file = toml::from_str(text).unwrap();
+            let settings = Settings { archive: None, clock: Clock::System, file, yes: false };
+            assert_eq!(settings.pays_egress(), is_paid, "{text}");
+        }
+        let error = toml::from_str::<FileSettings>("[prices]\negress = \"moon\"\n").unwrap_err();
+        assert!(error.message().contains("`internet` or `none`"), "{error}");
     }
 }

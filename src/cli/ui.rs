@@ -110,12 +110,17 @@ impl Ui {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write")
     }
 
+    /// Whether there is a person to ask.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && self.stderr_is_terminal
+    }
+
     /// Asks before something that cannot be undone. Without a terminal the answer must have been given: `--yes`.
     pub fn confirm(&self, question: &str, yes: bool) -> Result<bool> {
         if yes {
             return Ok(true);
         }
-        if !(io::stdin().is_terminal() && self.stderr_is_terminal) {
+        if !self.can_ask() {
             return Err(Error::usage(format!("{question} There is no terminal to ask on")).hint("add --yes to do it"));
         }
         self.bars.suspend(|| {

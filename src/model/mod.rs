@@ -1,5 +1,6 @@
-//! The nouns: what an event, a partition, a data file, an export and a dead letter are. Pure data, no I/O.
+//! The nouns: what an event, a partition, a data file, an export, a dead letter and a price are. Pure data, no I/O.
 
+mod archived_file;
 mod data_file;
 mod day;
 mod dead_letter;
@@ -9,10 +10,13 @@ mod hold;
 mod mapping;
 mod object_state;
 mod partition;
+mod prices;
 mod retrieval;
 mod schema;
 mod storage_class;
+mod usd;
 
+pub use archived_file::ArchivedFile;
 pub use data_file::{BUNDLES, DataFile, KeyRange, PackRef};
 pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
 pub use dead_letter::{DeadLetter, Reason, RecordFormat};
@@ -22,6 +26,8 @@ pub use hold::Hold;
 pub use mapping::{IdSource, KeySource, Mapping, TimeUnit};
 pub use object_state::{ObjectState, RestoreState};
 pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
+pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
 pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema};
 pub use storage_class::StorageClass;
+pub use usd::{Usd, pays_back_after};

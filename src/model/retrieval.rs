@@ -46,7 +46,7 @@ impl Retrieval {
 
 impl fmt::Display for Retrieval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -58,5 +58,30 @@ impl FromStr for Retrieval {
             Error::usage(format!("`{text}` is not a retrieval tier"))
                 .hint("the tiers are expedited, standard and bulk; DEEP_ARCHIVE has no expedited")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tier_reads_back_from_its_name() {
+        for retrieval in Retrieval::ALL {
+            assert_eq!(retrieval.as_str().parse::<Retrieval>().unwrap(), retrieval);
+            assert_eq!(serde_json::to_value(retrieval).unwrap(), retrieval.as_str());
+        }
+        assert_eq!("Bulk".parse::<Retrieval>().unwrap(), Retrieval::Bulk);
+        assert!(
+            "quick".parse::<Retrieval>().unwrap_err().hint_text().unwrap().contains("expedited, standard and bulk")
+        );
+    }
+
+    #[test]
+    fn deep_archive_knows_no_hurry() {
+        let offered = |class| Retrieval::ALL.map(|retrieval| retrieval.is_offered_for(class));
+        assert_eq!(offered(StorageClass::Glacier), [true, true, true]);
+        assert_eq!(offered(StorageClass::DeepArchive), [false, true, true]);
+        assert_eq!(offered(StorageClass::GlacierIr), [false, false, false]);
     }
 }

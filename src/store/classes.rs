@@ -8,6 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::{ObjectState, Retrieval, StorageClass};
@@ -43,7 +44,7 @@ pub struct BucketFacts {
 }
 
 /// One rule of a bucket's lifecycle document, as far as it matters here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRule {
     /// At most 255 characters.
     pub id: String,

@@ -59,8 +59,9 @@ pub fn sync_all(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Files that a write was to rename or link when complete: `.name.pid.n` of this module, `name#n` of object_store.
-pub fn temporary_files(root: &Path) -> Result<Vec<Listed>> {
+/// Files that a write was to rename or link when complete: `.name.pid.n` of this module, `name#n` of object_store; and
+/// those that `is_leftover` says are, of the root and a path below it.
+pub fn temporary_files(root: &Path, is_leftover: impl Fn(&Path, &Path) -> bool) -> Result<Vec<Listed>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -70,8 +71,11 @@ pub fn temporary_files(root: &Path) -> Result<Vec<Listed>> {
             let metadata = entry.metadata().with_context(|| format!("look at {}", path.display()))?;
             if metadata.is_dir() {
                 folders.push(path);
-            } else if is_temporary(&name) {
-                let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                continue;
+            }
+            let relative = path.strip_prefix(root).unwrap_or(&path);
+            if is_temporary(&name) || is_leftover(root, relative) {
+                let relative = relative.to_string_lossy().into_owned();
                 let modified = metadata.modified().context("read a modification time")?;
                 let modified = Timestamp::try_from(modified).context("read a modification time")?;
                 found.push(Listed { path: relative, size_bytes: metadata.len(), modified, etag: None });
@@ -96,7 +100,7 @@ fn is_temporary(name: &str) -> bool {
 }
 
 fn is_object(name: &str) -> bool {
-    [".parquet", ".zst", ".json"].iter().any(|ending| name.ends_with(ending)) || name == "hint"
+    [".parquet", ".zst", ".json", ".pack"].iter().any(|ending| name.ends_with(ending)) || name == "hint"
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

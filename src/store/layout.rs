@@ -34,6 +34,16 @@ impl Layout {
         format!("{}/{version:020}.parquet", Self::ROOTS)
     }
 
+    /// The durable record of a restore.
+    pub fn restore_job(id: &str) -> String {
+        format!("{}/{id}.json", Self::RESTORES)
+    }
+
+    /// The id in a restore job's path.
+    pub fn restore_job_id(path: &str) -> Option<&str> {
+        path.strip_prefix(Self::RESTORES)?.strip_prefix('/')?.strip_suffix(".json")
+    }
+
     /// The version of a root's path.
     pub fn root_version(path: &str) -> Option<u64> {
         path.strip_prefix(Self::ROOTS)?.strip_prefix('/')?.strip_suffix(".parquet")?.parse().ok()

@@ -30,6 +30,12 @@ pub struct Requests {
     pub delete: u64,
     /// Body bytes received.
     pub bytes_read: u64,
+    /// Restores that were begun, made faster or extended.
+    pub restores: u64,
+    /// What was taken out of the archive for them.
+    pub restored_bytes: u64,
+    /// Bytes that left a class before its minimum duration, times the days that are billed for nothing.
+    pub early_deleted_byte_days: u64,
 }
 
 impl Requests {
@@ -42,6 +48,9 @@ impl Requests {
             put: self.put - earlier.put,
             delete: self.delete - earlier.delete,
             bytes_read: self.bytes_read - earlier.bytes_read,
+            restores: self.restores - earlier.restores,
+            restored_bytes: self.restored_bytes - earlier.restored_bytes,
+            early_deleted_byte_days: self.early_deleted_byte_days - earlier.early_deleted_byte_days,
         }
     }
 }
@@ -54,6 +63,9 @@ pub struct Meter {
     put: AtomicU64,
     delete: AtomicU64,
     bytes_read: AtomicU64,
+    restores: AtomicU64,
+    restored_bytes: AtomicU64,
+    early_deleted_byte_days: AtomicU64,
 }
 
 impl Meter {
@@ -66,11 +78,36 @@ impl Meter {
             put: load(&self.put),
             delete: load(&self.delete),
             bytes_read: load(&self.bytes_read),
+            restores: load(&self.restores),
+            restored_bytes: load(&self.restored_bytes),
+            early_deleted_byte_days: load(&self.early_deleted_byte_days),
         }
     }
 
     pub(super) fn count_put(&self) {
         add(&self.put, 1);
+    }
+
+    pub(super) fn count_head(&self) {
+        add(&self.head, 1);
+    }
+
+    /// A listing of so many keys, by its pages.
+    pub(super) fn count_listing(&self, keys: u64) {
+        add(&self.list, keys.div_ceil(KEYS_PER_LIST).max(1));
+    }
+
+    pub(super) fn count_delete(&self) {
+        add(&self.delete, 1);
+    }
+
+    pub(super) fn count_restore(&self, bytes: u64) {
+        add(&self.restores, 1);
+        add(&self.restored_bytes, bytes);
+    }
+
+    pub(super) fn count_early_delete(&self, byte_days: u64) {
+        add(&self.early_deleted_byte_days, byte_days);
     }
 }
 

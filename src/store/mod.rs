@@ -7,6 +7,10 @@
 //! # Crash
 //! A local write that is not the commit is durable only after [`Store::make_durable`]; the commit is linked after it.
 //! A killed run leaves temporary files beside their targets (`…#n`), which no reader lists and `tier vacuum` removes.
+//!
+//! # Layers
+//! Every request goes through [`meter`], then, where the store has no storage classes of its own, through [`simulated`],
+//! then through what a test decorates the store with, to the store itself.
 
 mod aws;
 mod classes;
@@ -17,6 +21,8 @@ mod location;
 mod meter;
 mod reader;
 mod simulated;
+mod states;
+mod unbuilt;
 mod writer;
 
 use std::fmt;
@@ -32,6 +38,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::error::{Context, Result};
+use meter::Metered;
+use simulated::Simulated;
 
 pub use classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
 pub use errors::{explain, explain_ref};
@@ -62,10 +70,15 @@ pub struct Listed {
 /// An archive's objects, addressed by paths relative to its root. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
+    /// All layers together; see the module's docs.
     inner: Arc<dyn ObjectStore>,
+    /// The lowest layer.
+    base: Arc<dyn ObjectStore>,
     classes: Arc<dyn Classes>,
     prefix: Path,
     location: Location,
+    /// Of simulated classes.
+    time: ClassTime,
     meter: Arc<Meter>,
 }
 
@@ -79,39 +92,71 @@ impl Store {
     /// Opens a location. A local folder is created when it is first written to; nothing is requested yet. `time` is
     /// that of simulated classes.
     pub async fn open(location: &Location, time: ClassTime) -> Result<Self> {
-        let (inner, prefix): (Arc<dyn ObjectStore>, Path) = match location {
+        let (location, meter) = (location.clone(), Arc::new(Meter::default()));
+        match &location {
             Location::Local(root) => {
-                (Arc::new(LocalFileSystem::new()), Path::from_absolute_path(root).context("open the archive folder")?)
+                let prefix = Path::from_absolute_path(root).context("open the archive folder")?;
+                Ok(Self::simulated(Arc::new(LocalFileSystem::new()), prefix, location, time, meter))
             }
-            Location::Memory => (Arc::new(InMemory::new()), Path::default()),
+            Location::Memory => Ok(Self::simulated(Arc::new(InMemory::new()), Path::default(), location, time, meter)),
             Location::S3 { bucket, prefix } => {
-                (aws::open_bucket(bucket).await?, Path::parse(prefix).context("read the archive address")?)
+                let prefix = Path::parse(prefix).context("read the archive address")?;
+                let base = aws::open_bucket(bucket).await?;
+                Ok(Self::layered(base.clone(), base, Arc::new(unbuilt::Unbuilt), prefix, location, time, meter))
             }
-        };
-        let _ = time;
-        Ok(Self::over(inner, prefix, location.clone()))
+        }
     }
 
     /// A store in memory, for tests and simulations.
     pub fn memory() -> Self {
-        Self::over(Arc::new(InMemory::new()), Path::default(), Location::Memory)
+        let (base, meter) = (Arc::new(InMemory::new()), Arc::new(Meter::default()));
+        Self::simulated(base, Path::default(), Location::Memory, ClassTime::default(), meter)
     }
 
-    /// The same archive with its requests going through `decorate`: latency, faults, limits.
+    /// The same archive with its requests going through `decorate`: latency, faults, limits. Where classes are
+    /// simulated, so do the requests of the simulation.
     pub fn decorated(&self, decorate: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        Store { inner: decorate(self.inner.clone()), ..self.clone() }
+        self.relayered(decorate(self.base.clone()), self.time)
     }
 
     /// The same archive, where simulated classes take `time` for theirs.
     pub fn at(&self, time: ClassTime) -> Self {
-        let _ = time;
-        self.clone()
+        self.relayered(self.base.clone(), time)
     }
 
-    fn over(inner: Arc<dyn ObjectStore>, prefix: Path, location: Location) -> Self {
-        let meter = Arc::new(Meter::default());
-        let inner = Arc::new(meter::Metered::new(inner, meter.clone()));
-        Store { inner, classes: Arc::new(simulated::Unbuilt), prefix, location, meter }
+    fn relayered(&self, base: Arc<dyn ObjectStore>, time: ClassTime) -> Self {
+        let (prefix, location, meter) = (self.prefix.clone(), self.location.clone(), self.meter.clone());
+        match location {
+            Location::S3 { .. } => {
+                Self::layered(base.clone(), base, self.classes.clone(), prefix, location, time, meter)
+            }
+            Location::Local(_) | Location::Memory => Self::simulated(base, prefix, location, time, meter),
+        }
+    }
+
+    /// A store that has no classes of its own.
+    fn simulated(
+        base: Arc<dyn ObjectStore>,
+        prefix: Path,
+        location: Location,
+        time: ClassTime,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let simulated = Arc::new(Simulated::new(base.clone(), prefix.clone(), time, meter.clone()));
+        Self::layered(base, simulated.clone(), simulated, prefix, location, time, meter)
+    }
+
+    fn layered(
+        base: Arc<dyn ObjectStore>,
+        objects: Arc<dyn ObjectStore>,
+        classes: Arc<dyn Classes>,
+        prefix: Path,
+        location: Location,
+        time: ClassTime,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let inner = Arc::new(Metered::new(objects, meter.clone()));
+        Store { inner, base, classes, prefix, location, time, meter }
     }
 
     /// What the store can do with storage classes.
@@ -270,7 +315,7 @@ impl Store {
     /// Unfinished writes of killed processes, which only a local folder can hold; paths are relative to it.
     pub async fn temporary_files(&self) -> Result<Vec<Listed>> {
         let Location::Local(root) = self.location.clone() else { return Ok(Vec::new()) };
-        let found = tokio::task::spawn_blocking(move || durable::temporary_files(&root))
+        let found = tokio::task::spawn_blocking(move || durable::temporary_files(&root, simulated::is_leftover))
             .await
             .context("wait for the listing")?;
         found.context("look for unfinished writes")

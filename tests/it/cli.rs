@@ -227,6 +227,7 @@ fn help_fits_a_terminal_of_eighty_columns() {
         vec!["status"],
         vec!["revert"],
         vec!["vacuum"],
+        vec!["simulate"],
         vec!["dead-letter"],
         vec!["dead-letter", "list"],
         vec!["dead-letter", "export"],

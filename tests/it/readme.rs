@@ -81,6 +81,21 @@ fn the_examples_of_archive_and_query_run() {
 }
 
 #[test]
+fn the_bill_is_added_up_with_the_prices_that_are_named() {
+    let tier = folder();
+    let ([settings], [commands]) = (&blocks("What it costs", "toml")[..], &blocks("What it costs", "sh")[..]) else {
+        panic!("one block each")
+    };
+    tier.write("tier.toml", settings);
+    tier.write("prices.toml", include_str!("../../src/model/prices/prices.toml"));
+    let (stdout, _) = run(&tier, commands);
+    assert!(stdout.contains("DEEP_ARCHIVE; prices of 2026-09-26"), "{stdout}");
+    let totals: Vec<&str> = stdout.lines().filter(|line| line.starts_with("total")).collect();
+    assert!(["$2,745", "$8,997", "$7,614"].iter().all(|total| totals[0].contains(total)), "{stdout}");
+    assert_eq!(totals.len(), 2, "{stdout}");
+}
+
+#[test]
 fn the_settings_file_is_understood() {
     let tier = folder();
     let [settings] = &blocks("Every night", "toml")[..] else { panic!("one block") };

@@ -42,17 +42,29 @@ pub struct Plan {
     fault: Fault,
     at: u64,
     calls: AtomicU64,
+    reads: AtomicU64,
     is_dead: AtomicBool,
 }
 
 impl Plan {
     pub fn new(fault: Fault, at: u64) -> Arc<Self> {
-        Arc::new(Plan { fault, at, calls: AtomicU64::new(0), is_dead: AtomicBool::new(false) })
+        Arc::new(Plan {
+            fault,
+            at,
+            calls: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            is_dead: AtomicBool::new(false),
+        })
     }
 
     /// Whether the chosen call was reached.
     pub fn was_reached(&self) -> bool {
         self.calls.load(Ordering::SeqCst) >= self.at
+    }
+
+    /// GETs and HEADs so far.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -117,6 +129,7 @@ impl ObjectStore for FaultStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.plan.check_alive()?;
+        self.plan.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.get_opts(location, options).await
     }
 

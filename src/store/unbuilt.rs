@@ -1,39 +1,24 @@
-//! Storage classes played on a local folder or in memory.
+//! What a bucket's storage classes are until its own implementation is in place.
 
 use std::path::Path;
 
 use async_trait::async_trait;
 
 use super::classes::{BucketFacts, BucketRule, Classes, ObjectLock, RestoreOutcome};
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::model::{ObjectState, Retrieval, StorageClass};
-
-/// The time that simulated classes live in.
-#[derive(Debug, Clone, Copy)]
-pub struct ClassTime {
-    pub clock: Clock,
-    /// How many times faster than the clock restores become ready and windows pass; 1 is real.
-    pub speed: f64,
-}
-
-impl Default for ClassTime {
-    fn default() -> Self {
-        ClassTime { clock: Clock::System, speed: 1.0 }
-    }
-}
 
 #[derive(Debug)]
 pub struct Unbuilt;
 
 fn unbuilt<T>() -> Result<T> {
-    Err(Error::failed("storage classes are not built yet"))
+    Err(Error::failed("storage classes of a bucket are not built yet"))
 }
 
 #[async_trait]
 impl Classes for Unbuilt {
     fn is_simulated(&self) -> bool {
-        true
+        false
     }
     async fn put_file(&self, _: &str, _: &Path, _: StorageClass, _: &[(String, String)]) -> Result<ObjectState> {
         unbuilt()
