@@ -90,7 +90,7 @@ fn the_deep_tier_is_rehearsed_on_a_folder() {
     let [commands] = &blocks("The deep tier", "sh")[..] else { panic!("one block") };
     let (stdout, stderr) = run(&tier, commands);
     assert!(stdout.contains("bundle into DEEP_ARCHIVE") && stdout.contains("standard"), "{stdout}");
-    assert!(stderr.contains("are now 1 bundles"), "{stderr}");
+    assert!(stderr.contains("became 1 bundle,"), "{stderr}");
     let [policy] = &blocks("The deep tier", "toml")[..] else { panic!("one block") };
     tier.write("tier.toml", policy);
     let (stdout, _) = run(&tier, "tier lifecycle plan --archive ./archive --now 2028-09-01");

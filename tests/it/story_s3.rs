@@ -53,7 +53,7 @@ impl Teller {
         assert!(rehearsed.stderr.contains("has not come yet"), "{rehearsed:#?}");
         let moved = self.ends(0, now, &["lifecycle", "apply", "--yes", "--max-cost", "1"]);
         assert!(
-            moved.stderr.contains("180 cells are now 1 bundles") && !moved.stderr.contains("simulated"),
+            moved.stderr.contains("180 cell files became 1 bundle,") && !moved.stderr.contains("simulated"),
             "{moved:#?}"
         );
         let refused = self.ends(4, now, &["query", QUESTION]);
