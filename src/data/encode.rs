@@ -1,6 +1,5 @@
 //! Sorted rows of one cell to Parquet files, read back before they count.
 
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -8,25 +7,25 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, SortingColumn};
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use sha2::{Digest, Sha256};
 
 use super::buffer::CHUNK_ROWS;
+use super::footer::{self, Hashing};
 use crate::catalog::{FileAudit, NewFile};
-use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, Partition, StorageClass, hex};
+use crate::error::{Context, Result};
+use crate::model::{DataFile, KeyRange, Partition, StorageClass};
 use crate::store::{Layout, ObjectWriter, Store};
 
 /// A file of a cell grows to about this size; DESIGN allows 1 GiB, so that no S3 copy limit ever matters.
 const MAX_FILE_BYTES: usize = 512 << 20;
 
 /// A row group is closed when its encoded pages take this much memory.
-const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
+pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Ids wrongly thought present, of those looked for in a row group.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 /// Where the files of a run go.
 pub struct Target<'a> {
@@ -143,7 +142,7 @@ fn open_file(
 ) -> Result<OpenFile> {
     let number = target.next_file.fetch_add(1, Ordering::Relaxed);
     let path = target.layout.data_file(cell, number);
-    let sink = Hashing { inner: target.store.writer(&path, target.runtime.clone()), hasher: Sha256::new() };
+    let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
     // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
     let options = ArrowWriterOptions::new().with_properties(properties(cell)).with_skip_arrow_metadata(true);
     let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
@@ -169,54 +168,7 @@ fn properties(cell: &Partition) -> WriterProperties {
 
 /// Reads the footer from the store and checks it against what was written; returns its length with the page index.
 fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Result<u32> {
-    const TAIL_BYTES: usize = 8;
-    const FIRST_GUESS: u64 = 64 << 10;
-    let suffix = |length| target.runtime.block_on(target.store.get_suffix(path, size_bytes, length));
-    let corrupt = || Error::failed("the footer is not what was written").code("read-back");
-    let mut end = suffix(FIRST_GUESS)?;
-    let tail = end.len().checked_sub(TAIL_BYTES).map(|at| end.slice(at..)).ok_or_else(corrupt)?;
-    if &tail[4..] != b"PAR1" {
-        return Err(corrupt());
-    }
-    let metadata_bytes = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
-    if metadata_bytes + TAIL_BYTES > end.len() {
-        end = suffix((metadata_bytes + TAIL_BYTES) as u64)?;
-    }
-    let start = end.len().checked_sub(metadata_bytes + TAIL_BYTES).ok_or_else(corrupt)?;
-    let metadata =
-        ParquetMetaDataReader::decode_metadata(&end[start..end.len() - TAIL_BYTES]).context("decode the footer")?;
-    if metadata.file_metadata().num_rows() as u64 != rows {
-        return Err(corrupt()
-            .hint(format!("{rows} rows were written, the footer counts {}", metadata.file_metadata().num_rows())));
-    }
-    let footer_start = page_index_start(&metadata).unwrap_or(size_bytes - (metadata_bytes + TAIL_BYTES) as u64);
-    Ok((size_bytes - footer_start) as u32)
-}
-
-fn page_index_start(metadata: &ParquetMetaData) -> Option<u64> {
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    columns.flat_map(|c| [c.column_index_offset(), c.offset_index_offset()]).flatten().min().map(|offset| offset as u64)
-}
-
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-}
-
-impl<W> Hashing<W> {
-    fn finish(self) -> (W, String) {
-        (self.inner, hex(&self.hasher.finalize()))
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
+    footer::read_back(size_bytes, rows, |length| {
+        target.runtime.block_on(target.store.get_suffix(path, size_bytes, length))
+    })
 }

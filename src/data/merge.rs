@@ -1,21 +1,19 @@
 //! A cell that does not fit into memory: split by id, so that duplicates meet; sorted piece by piece; merged by time.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::buffer::{CHUNK_ROWS, Parts};
+use super::buffer::Parts;
 use super::cell::{CellPlan, CellReport, new_rows};
 use super::encode::{CellWriter, Target};
+use super::runs;
 use super::typed::Typed;
 use crate::error::{Context, Result};
 
@@ -48,7 +46,8 @@ pub fn write_large_cell(
             sorted.push(path);
         }
     }
-    merge_runs(&sorted, |rows| writer.write(&rows))
+    let mut runs = sorted.iter().map(|path| read_run(path)).collect::<Result<Vec<_>>>()?;
+    runs::merge(&mut runs, |rows| writer.write(&rows))
 }
 
 /// Sends each row to the piece of its id.
@@ -102,62 +101,7 @@ fn write_run(path: &Path, rows: &RecordBatch) -> Result<()> {
     writer.finish().context("write a temporary file")
 }
 
-/// Where the merge stands in one run.
-struct Cursor {
-    reader: StreamReader<BufReader<File>>,
-    rows: RecordBatch,
-    row: usize,
-}
-
-impl Cursor {
-    fn key(&self) -> (i64, String) {
-        let time = self.rows.column(2).as_primitive::<TimestampMicrosecondType>().value(self.row);
-        (time, self.rows.column(1).as_string::<i32>().value(self.row).to_owned())
-    }
-}
-
-/// Hands out the rows of runs sorted by (ts, event_id) in that order.
-fn merge_runs(paths: &[PathBuf], mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-    let mut cursors = Vec::new();
-    let mut heap = BinaryHeap::new();
-    for (run, path) in paths.iter().enumerate() {
-        let mut reader = stream_reader(path)?;
-        let Some(rows) = reader.next().transpose().context("read a temporary file")? else { continue };
-        let cursor = Cursor { reader, rows, row: 0 };
-        heap.push(Reverse((cursor.key(), run)));
-        cursors.push(cursor);
-    }
-    // Batches that the rows picked so far lie in; a cursor's next batch gets a new number.
-    let mut batches: Vec<Arc<RecordBatch>> = cursors.iter().map(|cursor| Arc::new(cursor.rows.clone())).collect();
-    let mut number_of: Vec<usize> = (0..cursors.len()).collect();
-    let mut picked = Vec::with_capacity(CHUNK_ROWS);
-    while let Some(Reverse((_, run))) = heap.pop() {
-        let cursor = &mut cursors[run];
-        picked.push((number_of[run], cursor.row));
-        cursor.row += 1;
-        let ended = if cursor.row < cursor.rows.num_rows() {
-            false
-        } else {
-            match cursor.reader.next().transpose().context("read a temporary file")? {
-                Some(rows) => {
-                    batches.push(Arc::new(rows.clone()));
-                    number_of[run] = batches.len() - 1;
-                    (cursor.rows, cursor.row) = (rows, 0);
-                    false
-                }
-                None => true,
-            }
-        };
-        if !ended {
-            heap.push(Reverse((cursor.key(), run)));
-        }
-        if picked.len() == CHUNK_ROWS || heap.is_empty() {
-            let all: Vec<&RecordBatch> = batches.iter().map(AsRef::as_ref).collect();
-            take(interleave_record_batch(&all, &picked).context("merge runs")?)?;
-            picked.clear();
-            batches = cursors.iter().map(|cursor| Arc::new(cursor.rows.clone())).collect();
-            number_of = (0..cursors.len()).collect();
-        }
-    }
-    Ok(())
+/// The rows of a run, batch by batch.
+fn read_run(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    Ok(stream_reader(path)?.map(|rows| rows.context("read a temporary file")))
 }

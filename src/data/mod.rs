@@ -4,7 +4,7 @@
 //! [`blocks`] cuts an export into blocks of whole records; a decoder ([`ndjson`], [`csv`], [`parquet_rows`]) turns a
 //! block's records into fields; [`rows`] maps and validates them and builds columns; [`buffer`] collects rows of all
 //! cells and spills them, sorted by cell, when memory is full; [`cell`] takes one cell's rows, drops duplicates, sorts,
-//! and hands them to [`encode`].
+//! and hands them to [`encode`]. Later [`bundle`] re-lays the files of a month's cells as few large ones.
 //!
 //! # Types
 //! A column the archive knows is decoded into its type at once, and a value that does not fit rejects its record. A
@@ -13,18 +13,21 @@
 
 pub mod blocks;
 pub mod buffer;
+pub mod bundle;
 pub mod cell;
 pub mod column_builder;
 pub mod columns;
 pub mod csv;
 pub mod encode;
 pub mod existing;
+pub mod footer;
 pub mod ids;
 pub mod merge;
 pub mod ndjson;
 pub mod pack;
 pub mod parquet_rows;
 pub mod rows;
+pub mod runs;
 pub mod time;
 pub mod typed;
 pub mod values;

@@ -53,14 +53,22 @@ impl Typed {
     /// Gives a decoded chunk all columns in their final types.
     pub fn settle(&self, chunk: &RecordBatch) -> Result<RecordBatch> {
         let mut arrays = vec![chunk.column(0).clone()];
-        for (name, column_type) in &self.columns {
-            arrays.push(match chunk.column_by_name(name) {
-                None => new_null_array(&column_type.arrow(), chunk.num_rows()),
-                Some(array) if array.data_type() == &column_type.arrow() => array.clone(),
-                Some(text) => from_text(text.as_string::<i32>(), *column_type),
-            });
-        }
+        arrays.extend(self.arrays(chunk));
         RecordBatch::try_new(self.schema.clone(), arrays).context("settle the types of a cell")
+    }
+
+    /// Gives rows of a data file, which may be older than some columns, all columns and no others.
+    pub fn complete(&self, stored: &RecordBatch) -> Result<RecordBatch> {
+        RecordBatch::try_new(self.file_schema.clone(), self.arrays(stored)).context("complete the columns of a file")
+    }
+
+    fn arrays(&self, chunk: &RecordBatch) -> Vec<ArrayRef> {
+        let array = |(name, column_type): &(String, ColumnType)| match chunk.column_by_name(name) {
+            None => new_null_array(&column_type.arrow(), chunk.num_rows()),
+            Some(array) if array.data_type() == &column_type.arrow() => array.clone(),
+            Some(text) => from_text(text.as_string::<i32>(), *column_type),
+        };
+        self.columns.iter().map(array).collect()
     }
 }
 

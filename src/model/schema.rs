@@ -16,6 +16,14 @@ use crate::error::{Error, Result};
 /// Names that mean something: an unmapped source column of such a name is stored as `<name>_source`.
 pub const RESERVED_COLUMNS: [&str; 5] = ["date", "ts", "event_id", "event_type", "tenant_id"];
 
+/// The key columns inside a bundle, with their field ids: above those of any column, which are counted from 1, and
+/// below the ids that Iceberg reserves at the end of the range.
+const KEY_COLUMNS: [(&str, DataType, i32); 3] = [
+    ("date", DataType::Date32, 1_000_000_001),
+    ("tenant_id", DataType::Utf8, 1_000_000_002),
+    ("event_type", DataType::Utf8, 1_000_000_003),
+];
+
 /// What a column holds. Integers are always BIGINT, nested JSON is VARCHAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -124,11 +132,21 @@ impl Schema {
     pub fn arrow(&self) -> SchemaRef {
         let fields = self.columns.iter().map(|column| {
             let nullable = !matches!(column.name.as_str(), "event_id" | "ts");
-            Field::new(&column.name, column.column_type.arrow(), nullable)
-                .with_metadata([(PARQUET_FIELD_ID_META_KEY.to_owned(), column.id.to_string())].into())
+            field(&column.name, column.column_type.arrow(), nullable, column.id)
         });
         Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
     }
+
+    /// The schema of a bundle: `date`, `tenant_id`, `event_type`, then the columns of a cell's data file.
+    pub fn arrow_with_keys(&self) -> SchemaRef {
+        let keys = KEY_COLUMNS.map(|(name, data_type, id)| Arc::new(field(name, data_type, false, id)));
+        let columns = self.arrow();
+        Arc::new(ArrowSchema::new(keys.iter().chain(columns.fields()).cloned().collect::<Vec<_>>()))
+    }
+}
+
+fn field(name: &str, data_type: DataType, nullable: bool, id: i32) -> Field {
+    Field::new(name, data_type, nullable).with_metadata([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())].into())
 }
 
 /// Unicode-aware, so that `É` and `é` are one name in every engine that folds them.

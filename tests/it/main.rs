@@ -2,6 +2,7 @@
 
 mod archive;
 mod archived_queries;
+mod bundle;
 mod bundles;
 mod cli;
 mod crash;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Date32Type;
 use arrow::json::LineDelimitedWriter;
+use bytes::Bytes;
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
@@ -17,7 +20,7 @@ use tier::catalog::{Root, Snapshot};
 use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::error::{Error, Result};
-use tier::model::{DeadLetter, sha256};
+use tier::model::{DataFile, DeadLetter, date_of_days, sha256};
 use tier::progress::{Silent, Stop};
 use tier::store::{Layout, Store};
 
@@ -180,19 +183,41 @@ pub async fn rows(store: &Store) -> Vec<String> {
     for file in snapshot.files(|_| true).await.unwrap() {
         let bytes = store.get(&file.path).await.unwrap();
         assert_eq!(bytes.len() as u64, file.size_bytes, "{}", file.path);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-        let cell = file.partition().expect("a cell's file");
-        let before = rows.len();
-        for batch in reader {
-            let mut writer = LineDelimitedWriter::new(Vec::new());
-            writer.write(&batch.unwrap()).unwrap();
-            writer.finish().unwrap();
-            let json = String::from_utf8(writer.into_inner()).unwrap();
-            rows.extend(json.lines().map(|row| format!("{}/{}/{} {row}", cell.date, cell.event_type, cell.tenant_id)));
-        }
-        assert_eq!((rows.len() - before) as u64, file.rows, "{}", file.path);
+        let found = rows_of(&file, bytes);
+        assert_eq!(found.len() as u64, file.rows, "{}", file.path);
+        rows.extend(found);
     }
     rows.sort();
+    rows
+}
+
+/// The rows of one data file in its order; the keys of a bundle's come from inside.
+pub fn rows_of(file: &DataFile, bytes: Bytes) -> Vec<String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    let mut rows = Vec::new();
+    for batch in reader {
+        let mut batch = batch.unwrap();
+        let cells: Vec<String> = match file.partition() {
+            Some(cell) => vec![format!("{}/{}/{}", cell.date, cell.event_type, cell.tenant_id); batch.num_rows()],
+            None => {
+                let names: Vec<String> = batch.schema().fields()[..3].iter().map(|f| f.name().clone()).collect();
+                assert_eq!(names, ["date", "tenant_id", "event_type"], "{}", file.path);
+                let dates = batch.column(0).as_primitive::<Date32Type>();
+                let (tenants, types) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
+                let cell = |row| {
+                    format!("{}/{}/{}", date_of_days(dates.value(row)).unwrap(), types.value(row), tenants.value(row))
+                };
+                let cells = (0..batch.num_rows()).map(cell).collect();
+                batch = batch.project(&(3..batch.num_columns()).collect::<Vec<_>>()).unwrap();
+                cells
+            }
+        };
+        let mut writer = LineDelimitedWriter::new(Vec::new());
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let json = String::from_utf8(writer.into_inner()).unwrap();
+        rows.extend(cells.iter().zip(json.lines()).map(|(cell, row)| format!("{cell} {row}")));
+    }
     rows
 }
 
@@ -212,7 +237,7 @@ pub async fn letters(store: &Store) -> Vec<DeadLetter> {
 
 pub async fn objects(store: &Store) -> Vec<String> {
     let mut paths = Vec::new();
-    for prefix in ["events", "_tier"] {
+    for prefix in ["events", "_bundles", "_tier"] {
         paths.extend(store.list(prefix, None).await.unwrap().into_iter().map(|object| object.path));
     }
     paths.sort();

@@ -1,6 +1,7 @@
 //! What several test modules share.
 
 pub mod ask;
+pub mod bundles;
 pub mod dice;
 pub mod events;
 pub mod fault;

@@ -1,0 +1,238 @@
+//! The re-layout of a month: the files of many cells become one bundle.
+//!
+//! A bundle is a Parquet file with the keys inside, sorted by (tenant_id, event_type, date, ts, event_id). Its row groups
+//! are aligned to tenants that are large enough to have one of their own; small tenants share some, and the page index
+//! narrows within.
+//!
+//! # Flow
+//! [`sources`] fetches the cells' files ahead; the files of a cell are merged; [`write`] encodes into a local temporary
+//! file. That is read back: its bytes must be those written, and [`verify`] decodes them and compares every row with what
+//! was read from the cells. Putting it on the store is the caller's.
+//!
+//! # Crash
+//! Nothing is on the store yet, and the temporary file is gone with the process.
+
+mod digest;
+mod sources;
+mod verify;
+mod write;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+use jiff::civil::Date;
+use tempfile::TempPath;
+
+use self::digest::RowDigests;
+use self::verify::WrittenCell;
+use super::encode::Target;
+use super::footer::{self, Hashing};
+use super::pack::Packed;
+use crate::catalog::{FileAudit, NewFile};
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
+use crate::store::Store;
+
+/// Key columns in front of those of a cell's file.
+const KEYS: usize = 3;
+
+/// What a bundle is made of.
+#[derive(Debug, Clone)]
+pub struct BundlePlan<'a> {
+    /// Its first day.
+    pub month: Date,
+    pub bucket: usize,
+    pub class: StorageClass,
+    /// In their order; each with at least one file, all of them readable now.
+    pub cells: &'a [(Partition, Vec<DataFile>)],
+    /// That of `target.schema_id`.
+    pub schema: &'a Schema,
+}
+
+/// A complete bundle on this machine, verified.
+#[derive(Debug)]
+pub struct BuiltBundle {
+    pub file: TempPath,
+    /// Where it belongs on the store.
+    pub path: String,
+    /// `class_since` and `pack` are the caller's to fill in.
+    pub new: NewFile,
+    pub packed: Packed,
+}
+
+/// Builds a bundle in a temporary file, in `folder` or the system's. For threads outside the runtime.
+pub fn build(plan: &BundlePlan<'_>, target: &Target<'_>, folder: Option<&Path>) -> Result<BuiltBundle> {
+    let phrase = || format!("bundle {} cells of {}", plan.cells.len(), plan.month.strftime("%Y-%m"));
+    let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+    let digests = RowDigests::new(&plan.schema.arrow())?;
+    let draft = write::write(plan, target, &folder, &digests).with_context(phrase)?;
+    finish(plan, target, draft, &digests).with_context(phrase)
+}
+
+/// A bundle that is written but not verified.
+#[derive(Debug)]
+struct Draft {
+    file: TempPath,
+    sha256: String,
+    cells: Vec<WrittenCell>,
+    ids: KeyRange<String>,
+}
+
+fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &RowDigests) -> Result<BuiltBundle> {
+    let Draft { file, sha256, cells, ids } = draft;
+    let on_disk = sha256_of(&file).context("read it back")?;
+    if on_disk != sha256 {
+        return Err(verify::differs("its bytes changed on the disk"));
+    }
+    let (size_bytes, footer) = footer_of_draft(&file, &cells).context("read its footer back")?;
+    verify::verify(&file, &cells, digests).context("verify it")?;
+    let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = target.layout.bundle(plan.month, plan.bucket, number);
+    let first = &cells[0].rows;
+    let mut data_file = DataFile {
+        path: path.clone(),
+        tenants: KeyRange::one(first.cell.tenant_id.as_str().to_owned()),
+        event_types: KeyRange::one(first.cell.event_type.as_str().to_owned()),
+        dates: KeyRange::one(first.cell.date),
+        ts: first.ts.clone(),
+        rows: 0,
+        size_bytes,
+        footer_bytes: footer.len() as u32,
+        schema_id: target.schema_id,
+        storage_class: plan.class,
+        class_since: None,
+        pack: None,
+    };
+    for WrittenCell { rows, .. } in &cells {
+        data_file.tenants.extend(&KeyRange::one(rows.cell.tenant_id.as_str().to_owned()));
+        data_file.event_types.extend(&KeyRange::one(rows.cell.event_type.as_str().to_owned()));
+        data_file.dates.extend(&KeyRange::one(rows.cell.date));
+        data_file.ts.extend(&rows.ts);
+        data_file.rows += rows.rows;
+    }
+    let audit = FileAudit { sha256, min_event_id: ids.min, max_event_id: ids.max };
+    let packed = Packed { cells: cells.into_iter().map(|cell| cell.rows).collect(), footer };
+    Ok(BuiltBundle { file, path, new: NewFile { file: data_file, audit }, packed })
+}
+
+fn sha256_of(path: &Path) -> Result<String> {
+    let mut sink = Hashing::new(std::io::sink());
+    let mut file = File::open(path).context("open the bundle")?;
+    std::io::copy(&mut file, &mut sink).context("read the bundle")?;
+    Ok(sink.finish().1)
+}
+
+/// The size of the file, and its end as it is to be packed.
+fn footer_of_draft(path: &Path, cells: &[WrittenCell]) -> Result<(u64, Bytes)> {
+    let file = File::open(path).context("open the bundle")?;
+    let size_bytes = file.metadata().context("look at the bundle")?.len();
+    let suffix = |length: u64| {
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, size_bytes - length).context("read the bundle")?;
+        Ok(Bytes::from(bytes))
+    };
+    let rows = cells.iter().map(|cell| cell.rows.rows).sum();
+    let footer_bytes = footer::read_back(size_bytes, rows, suffix)?;
+    Ok((size_bytes, suffix(u64::from(footer_bytes))?))
+}
+
+/// What is to be packed of a cell's file that is archived where it lies.
+pub async fn footer_of(store: &Store, file: &DataFile) -> Result<Packed> {
+    let phrase = || format!("read the footer of {}", store.address(&file.path));
+    let length = u64::from(file.footer_bytes);
+    let footer = store.get_suffix(&file.path, file.size_bytes, length).await.with_context(phrase)?;
+    if footer.len() as u64 != length {
+        return Err(Error::failed("the file is shorter than the catalog says").code("corrupt-file"))
+            .with_context(phrase);
+    }
+    footer::decode(&footer, file.rows).with_context(phrase)?;
+    Ok(Packed { cells: Vec::new(), footer })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
+
+    use super::super::encode::CellWriter;
+    use super::super::typed::Typed;
+    use super::*;
+    use crate::model::{Key, micros_of_timestamp};
+    use crate::store::Layout;
+
+    fn cell(tenant: &str) -> Partition {
+        let key = |text| Key::parse(text).unwrap();
+        Partition { tenant_id: key(tenant), event_type: key("login"), date: Date::constant(2026, 8, 24) }
+    }
+
+    fn write_cell(cell: &Partition, rows: u64, target: &Target<'_>) -> Vec<DataFile> {
+        let typed = Typed::new(&Schema::default());
+        let noon = micros_of_timestamp("2026-08-24T12:00:00Z".parse().unwrap());
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from_iter_values(0..rows)),
+            Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("{}-{row:04}", cell.tenant_id)))),
+            Arc::new(
+                TimestampMicrosecondArray::from_iter_values((0..rows).map(|row| noon + row as i64))
+                    .with_timezone("UTC"),
+            ),
+        ];
+        let mut writer = CellWriter::new(cell, typed.file_schema.clone(), target);
+        writer.write(&RecordBatch::try_new(typed.schema.clone(), columns).unwrap()).unwrap();
+        writer.finish().unwrap().into_iter().map(|new| new.file).collect()
+    }
+
+    /// What is said of a draft of two cells after `spoil`; empty when it is accepted.
+    fn verdict(spoil: impl FnOnce(&mut Draft)) -> String {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (store, layout) = (Store::memory(), Layout::for_run(0, "0123456789abcdef"));
+        let (runtime, next_file) = (runtime.handle().clone(), &AtomicUsize::new(0));
+        let target = Target { store: &store, layout: &layout, runtime, next_file, schema_id: 1 };
+        let cells: Vec<_> = [("a", 3), ("b", 500)]
+            .map(|(tenant, rows)| (cell(tenant), write_cell(&cell(tenant), rows, &target)))
+            .into();
+        let (month, schema) = (Date::constant(2026, 8, 1), &Schema::default());
+        let plan = BundlePlan { month, bucket: 0, class: StorageClass::DeepArchive, cells: &cells, schema };
+        let digests = RowDigests::new(&schema.arrow()).unwrap();
+        let mut draft = write::write(&plan, &target, &std::env::temp_dir(), &digests).unwrap();
+        spoil(&mut draft);
+        match finish(&plan, &target, draft, &digests) {
+            Ok(_) => String::new(),
+            Err(error) => format!("{error}: {}", error.causes().join(": ")),
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_what_was_read_is_never_handed_out() {
+        assert_eq!(verdict(|_| {}), "");
+        let size = |draft: &Draft| std::fs::metadata(&draft.file).unwrap().len();
+        for part in 1..20 {
+            let spoilt = verdict(|draft| {
+                let mut bytes = std::fs::read(&draft.file).unwrap();
+                let at = size(draft) * part / 20;
+                bytes[at as usize] ^= 1;
+                std::fs::write(&draft.file, bytes).unwrap();
+            });
+            assert!(spoilt.contains("its bytes changed on the disk"), "part {part}: {spoilt}");
+        }
+        let cut =
+            verdict(|draft| File::options().write(true).open(&draft.file).unwrap().set_len(size(draft) / 2).unwrap());
+        assert!(cut.contains("its bytes changed on the disk"), "{cut}");
+        let other_content = verdict(|draft| draft.cells[1].digest = draft.cells[0].digest);
+        assert!(other_content.contains("tenant_id=b have other content"), "{other_content}");
+        let other_keys = verdict(|draft| draft.cells[1].rows.cell = cell("c"));
+        assert!(other_keys.contains("rows of another cell lie in"), "{other_keys}");
+        let moved = verdict(|draft| {
+            draft.cells[0].rows.rows += 1;
+            draft.cells[1].rows.rows -= 1;
+        });
+        assert!(moved.contains("rows of another cell lie in"), "{moved}");
+        let lost = verdict(|draft| drop(draft.cells.pop()));
+        assert!(lost.contains("the footer is not what was written"), "{lost}");
+        let other_times = verdict(|draft| draft.cells[0].rows.ts.max += 1);
+        assert!(other_times.contains("tenant_id=a have other times"), "{other_times}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Encodes the cells of a plan into one local Parquet file.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use tempfile::NamedTempFile;
+
+use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target};
+use super::super::footer::Hashing;
+use super::super::pack::CellRows;
+use super::super::runs;
+use super::super::typed::Typed;
+use super::digest::{RowDigest, RowDigests};
+use super::sources::{SourceRows, Sources};
+use super::verify::WrittenCell;
+use super::{BundlePlan, Draft};
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, Key, KeyRange, Partition, days_of_date};
+
+/// A data file is at most this large, so that no S3 copy limit ever matters.
+const MAX_BUNDLE_BYTES: usize = 1 << 30;
+
+/// A tenant of this many encoded bytes is worth a row group of its own.
+const LARGE_TENANT_BYTES: u64 = 1 << 20;
+
+/// What a file of few rows takes per column beside them: page headers, dictionaries, statistics. Measured.
+const COLUMN_OVERHEAD_BYTES: u64 = 100;
+
+/// A reader of a small tenant's rows fetches up to a page too much on either side, in each column.
+const PAGE_ROWS: usize = 10_000;
+
+const ZSTD_LEVEL: i32 = 3;
+
+/// Writes the file. It is complete, but not yet verified.
+pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, digests: &RowDigests) -> Result<Draft> {
+    let typed = Typed::new(plan.schema);
+    let mut sources = Sources::new(plan.cells, target, folder);
+    let mut writer = BundleWriter::create(plan, folder)?;
+    let mut tenants = plan.cells.chunk_by(|(a, _), (b, _)| a.tenant_id == b.tenant_id).peekable();
+    while let Some(cells) = tenants.next() {
+        for (cell, files) in cells {
+            let opened = files.iter().map(|_| sources.next(&typed, digests));
+            let mut runs = opened.collect::<Result<Vec<SourceRows<'_>>>>()?;
+            writer.begin(cell);
+            runs::merge(&mut runs, |rows| writer.write(&rows)).with_context(|| format!("copy the cell {cell}"))?;
+            let mut digest = RowDigest::default();
+            runs.iter().for_each(|run| digest += run.digest());
+            writer.end(digest);
+        }
+        let is_large = |cells: &[(Partition, Vec<DataFile>)]| encoded_bytes(cells, plan) >= LARGE_TENANT_BYTES;
+        if is_large(cells) || tenants.peek().is_some_and(|next| is_large(next)) {
+            writer.close_row_group()?;
+        }
+    }
+    writer.finish()
+}
+
+/// About what a tenant's rows take in the bundle, from what its files take.
+fn encoded_bytes(cells: &[(Partition, Vec<DataFile>)], plan: &BundlePlan<'_>) -> u64 {
+    let overhead = plan.schema.columns().len() as u64 * COLUMN_OVERHEAD_BYTES;
+    let rows_of = |file: &DataFile| file.size_bytes.saturating_sub(u64::from(file.footer_bytes) + overhead);
+    cells.iter().flat_map(|(_, files)| files).map(rows_of).sum()
+}
+
+struct BundleWriter {
+    writer: ArrowWriter<Hashing<BufWriter<NamedTempFile>>>,
+    schema: SchemaRef,
+    cells: Vec<WrittenCell>,
+    rows: u64,
+    ids: Option<KeyRange<String>>,
+    cell: Option<OpenCell>,
+}
+
+struct OpenCell {
+    cell: Partition,
+    first_row: u64,
+    ts: Option<KeyRange<i64>>,
+}
+
+impl BundleWriter {
+    fn create(plan: &BundlePlan<'_>, folder: &Path) -> Result<Self> {
+        let file = NamedTempFile::with_prefix_in("tier-bundle-", folder).context("make a temporary file")?;
+        let schema = plan.schema.arrow_with_keys();
+        // Every type of ours has its own Parquet type: a copy of the arrow schema says nothing more.
+        let options = ArrowWriterOptions::new().with_properties(properties(plan)?).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Hashing::new(BufWriter::new(file)), schema.clone(), options)
+            .context("encode events")?;
+        Ok(BundleWriter { writer, schema, cells: Vec::new(), rows: 0, ids: None, cell: None })
+    }
+
+    /// What is written from here on are rows of this cell.
+    fn begin(&mut self, cell: &Partition) {
+        self.cell = Some(OpenCell { cell: cell.clone(), first_row: self.rows, ts: None });
+    }
+
+    /// Writes rows that follow the earlier ones in (ts, event_id) order.
+    fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        let open = self.cell.as_mut().expect("a cell was begun");
+        let ids = rows.column(0).as_string::<i32>();
+        let times = rows.column(1).as_primitive::<TimestampMicrosecondType>().values();
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
+        extend(&mut open.ts, KeyRange { min: first, max: last });
+        let bounds = |row: usize| ids.value(row);
+        let (min, max) =
+            (0..ids.len()).map(bounds).fold((bounds(0), bounds(0)), |(low, high), id| (low.min(id), high.max(id)));
+        match &self.ids {
+            Some(known) if known.min.as_str() <= min && max <= known.max.as_str() => {}
+            _ => extend(&mut self.ids, KeyRange { min: min.to_owned(), max: max.to_owned() }),
+        }
+        let mut columns = keys(&open.cell, rows.num_rows());
+        columns.extend(rows.columns().iter().cloned());
+        let rows = RecordBatch::try_new(self.schema.clone(), columns).context("encode events")?;
+        self.writer.write(&rows).context("encode events")?;
+        self.rows += rows.num_rows() as u64;
+        if self.writer.in_progress_size() >= MAX_ROW_GROUP_BYTES {
+            self.close_row_group()?;
+        }
+        if self.writer.bytes_written() > MAX_BUNDLE_BYTES {
+            let message = format!("it becomes larger than {} MiB", MAX_BUNDLE_BYTES >> 20);
+            return Err(Error::failed(message).code("bundle-size").hint("plan more bundles for this month"));
+        }
+        Ok(())
+    }
+
+    /// No more rows of this cell; `digest` is that of those read.
+    fn end(&mut self, digest: RowDigest) {
+        let OpenCell { cell, first_row, ts } = self.cell.take().expect("a cell was begun");
+        if let Some(ts) = ts {
+            let rows = CellRows { cell, first_row, rows: self.rows - first_row, ts };
+            self.cells.push(WrittenCell { rows, digest });
+        }
+    }
+
+    /// Does nothing where no row was written since the last one.
+    fn close_row_group(&mut self) -> Result<()> {
+        self.writer.flush().context("encode events")
+    }
+
+    fn finish(self) -> Result<Draft> {
+        let (mut sink, sha256) = self.writer.into_inner().context("encode events")?.finish();
+        sink.flush().context("write a temporary file")?;
+        let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
+        let ids = self.ids.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
+        Ok(Draft { file: file.into_temp_path(), sha256, cells: self.cells, ids })
+    }
+}
+
+fn extend<T: Clone + PartialOrd>(range: &mut Option<KeyRange<T>>, more: KeyRange<T>) {
+    match range {
+        Some(range) => range.extend(&more),
+        None => *range = Some(more),
+    }
+}
+
+/// The key columns of so many rows of a cell.
+fn keys(cell: &Partition, rows: usize) -> Vec<ArrayRef> {
+    let text =
+        |key: &Key| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(key.as_str(), rows))) };
+    let dates = Date32Array::from_value(days_of_date(cell.date), rows);
+    vec![Arc::new(dates), text(&cell.tenant_id), text(&cell.event_type)]
+}
+
+fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
+    let (Some((first, _)), Some((last, _))) = (plan.cells.first(), plan.cells.last()) else {
+        return Err(Error::failed("a bundle needs at least one cell"));
+    };
+    let event_id = || ColumnPath::from("event_id");
+    let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
+    // tenant_id, event_type, date, ts, event_id
+    let order = [1, 2, 0, 4, 3].map(ascending).to_vec();
+    let facts = serde_json::json!({
+        "month": plan.month.strftime("%Y-%m").to_string(),
+        "tenants": [first.tenant_id.as_str(), last.tenant_id.as_str()],
+        "cells": plan.cells.len(),
+    });
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("a level of zstd")))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_column_dictionary_enabled(event_id(), false)
+        .set_column_bloom_filter_enabled(event_id(), true)
+        .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
+        .set_sorting_columns(Some(order))
+        .set_key_value_metadata(Some(vec![KeyValue::new("tier.bundle".to_owned(), facts.to_string())]))
+        .build())
+}
