@@ -101,7 +101,13 @@ pub struct Collector {
 struct State {
     files: BTreeMap<Reason, ReasonFile>,
     /// By export number.
-    counts: BTreeMap<u64, u64>,
+    counts: BTreeMap<u64, Counts>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    all: u64,
+    undecided: u64,
 }
 
 struct ReasonFile {
@@ -118,7 +124,9 @@ impl Collector {
 
     pub fn add(&self, export: u64, letter: &DeadLetter) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state.counts.entry(export).or_default() += 1;
+        let counts = state.counts.entry(export).or_default();
+        counts.all += 1;
+        counts.undecided += u64::from(letter.reason == Reason::Undecided);
         let file = match state.files.entry(letter.reason) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -137,7 +145,17 @@ impl Collector {
 
     /// Dead letters of an export so far.
     pub fn count(&self, export: u64) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts.get(&export).copied().unwrap_or(0)
+        self.counts(export).all
+    }
+
+    /// Those of them that are the export's fault. An undecided record is not.
+    pub fn bad(&self, export: u64) -> u64 {
+        let counts = self.counts(export);
+        counts.all - counts.undecided
+    }
+
+    fn counts(&self, export: u64) -> Counts {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts.get(&export).copied().unwrap_or_default()
     }
 
     /// Dead letters by reason.

@@ -13,6 +13,7 @@
 
 mod after;
 mod dead_letters;
+mod existing;
 mod inputs;
 mod plan;
 mod read;

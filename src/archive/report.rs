@@ -52,6 +52,8 @@ pub struct ArchiveReport {
     pub bytes_out: u64,
     /// Dates that got new events.
     pub dates: Vec<Date>,
+    /// Dates of records that may be in archived files already: a restore of those and a replay settle them.
+    pub undecided_dates: Vec<Date>,
     /// Columns that became text through few values.
     pub spoiled_columns: Vec<SpoiledColumn>,
     /// Source columns stored under another name, as (source, stored).
@@ -81,6 +83,9 @@ impl ArchiveReport {
         self.dates.extend(batch.dates);
         self.dates.sort_unstable();
         self.dates.dedup();
+        self.undecided_dates.extend(batch.undecided_dates);
+        self.undecided_dates.sort_unstable();
+        self.undecided_dates.dedup();
         self.spoiled_columns.extend(batch.spoiled_columns);
         self.renamed_columns.extend(batch.renamed_columns);
         self.renamed_columns.sort();

@@ -1,7 +1,7 @@
-//! The raw text of records that turned out to be conflicts only when their cell was written.
+//! The raw text of records that turned out to be conflicts, or undecided, only when their cell was written.
 //!
-//! Keeping every record's text until then would cost the memory of the whole run; conflicts are rare, so their exports
-//! are read a second time instead.
+//! Keeping every record's text until then would cost the memory of the whole run; such records are rare, so their
+//! exports are read a second time instead.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::inputs::{Export, Format};
 use super::read::{Decoded, Input, dead_letter, next_block};
 use super::source::{self, Digest};
+use super::write::Refused;
 use crate::data::blocks::Blocks;
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
@@ -18,23 +19,25 @@ use crate::data::rows::{Rejection, export_and_line};
 use crate::error::{Context, Error, Result};
 use crate::model::{DeadLetter, Reason, RecordFormat};
 
-/// Makes dead letters of the records at `orders`.
-pub fn conflicts(runtime: &Handle, inputs: &[Input], decoded: &Decoded, orders: &[u64]) -> Result<()> {
-    let mut lines: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for (input, line) in orders.iter().map(|&order| export_and_line(order)) {
-        lines.entry(input).or_default().push(line);
+/// The refused records of one input, by line.
+type Lines<'a> = BTreeMap<u64, &'a Refused>;
+
+/// Makes dead letters of these records.
+pub fn refused(runtime: &Handle, inputs: &[Input], decoded: &Decoded, refused: &[Refused]) -> Result<()> {
+    let mut by_input: BTreeMap<u64, Lines<'_>> = BTreeMap::new();
+    for record in refused {
+        let (input, line) = export_and_line(record.order);
+        by_input.entry(input).or_default().insert(line, record);
     }
-    for (number, mut lines) in lines {
-        lines.sort_unstable();
+    for (number, lines) in by_input {
         let input = &inputs[number as usize];
         let found = match input {
             Input::Letters(letters) => {
-                let letter = |line: &u64| DeadLetter {
-                    reason: why().reason,
-                    detail: why().detail,
-                    ..letters[*line as usize - 1].clone()
-                };
-                lines.iter().try_for_each(|line| decoded.dead.add(number, &letter(line)))?;
+                for (line, record) in &lines {
+                    let Rejection { reason, detail } = why(record);
+                    let letter = DeadLetter { reason, detail, ..letters[*line as usize - 1].clone() };
+                    decoded.dead.add(number, &letter)?;
+                }
                 lines.len()
             }
             Input::Export(export) => {
@@ -45,7 +48,7 @@ pub fn conflicts(runtime: &Handle, inputs: &[Input], decoded: &Decoded, orders: 
         };
         if found != lines.len() {
             return Err(Error::failed(format!(
-                "found {found} of {} conflicting records again in {}",
+                "found {found} of {} refused records again in {}",
                 lines.len(),
                 input.name()
             )));
@@ -54,24 +57,31 @@ pub fn conflicts(runtime: &Handle, inputs: &[Input], decoded: &Decoded, orders: 
     Ok(())
 }
 
-fn why() -> Rejection {
-    Rejection::new(Reason::Conflict, "an event of this identity with other content came first")
+fn why(record: &Refused) -> Rejection {
+    match &record.perhaps_in {
+        None => Rejection::new(Reason::Conflict, "an event of this identity with other content came first"),
+        Some(file) => {
+            let detail =
+                format!("{} may hold an event of this identity and cannot be read before a restore", file.path);
+            Rejection::new(Reason::Undecided, detail)
+        }
+    }
 }
 
-/// Hands over the records at `lines` (ascending) and returns how many there were.
+/// Hands over the records at `lines` and returns how many there were.
 fn reread(
     runtime: &Handle,
     export: &Export,
     expected: &str,
-    lines: &[u64],
+    lines: &Lines<'_>,
     mut take: impl FnMut(DeadLetter) -> Result<()>,
 ) -> Result<usize> {
     let digest = Digest::default();
-    let wanted = |line: u64| lines.binary_search(&line).is_ok();
     let mut found = 0;
     let mut keep = |line, raw: &[u8], header: Option<&Header>| {
+        let Some(record) = lines.get(&line) else { return Ok(()) };
         found += 1;
-        let letter = dead_letter(&export.stamp.path, line, raw, why());
+        let letter = dead_letter(&export.stamp.path, line, raw, why(record));
         match header {
             Some(header) => take(DeadLetter { format: RecordFormat::Csv, header: Some(header.line.clone()), ..letter }),
             None => take(letter),
@@ -81,8 +91,8 @@ fn reread(
         Format::Ndjson => {
             let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), |_| {})?, None);
             while let Some(block) = next_block(&mut blocks)? {
-                let all = (block.first_line..).zip(ndjson::lines(&block.bytes));
-                all.filter(|(line, _)| wanted(*line)).try_for_each(|(line, raw)| keep(line, raw, None))?;
+                let mut all = (block.first_line..).zip(ndjson::lines(&block.bytes));
+                all.try_for_each(|(line, raw)| keep(line, raw, None))?;
             }
         }
         Format::Csv(delimiter) => {
@@ -93,11 +103,7 @@ fn reread(
                     Some(header) => header,
                     None => header.insert(Header::take(&mut block, delimiter)?),
                 };
-                for (line, raw) in csv::records(&block, header) {
-                    if wanted(line) {
-                        keep(line, &raw, Some(header))?;
-                    }
-                }
+                csv::records(&block, header).try_for_each(|(line, raw)| keep(line, &raw, Some(header)))?;
             }
         }
         Format::Parquet => {
@@ -106,7 +112,7 @@ fn reread(
             let mut first = 1;
             for batch in reader.context("open the Parquet file")? {
                 let batch = batch.context("decode the Parquet file")?;
-                for row in (0..batch.num_rows()).filter(|row| wanted(first + *row as u64)) {
+                for row in (0..batch.num_rows()).filter(|row| lines.contains_key(&(first + *row as u64))) {
                     keep(first + row as u64, &to_json(&batch.slice(row, 1)), None)?;
                 }
                 first += batch.num_rows() as u64;

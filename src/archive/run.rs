@@ -273,7 +273,7 @@ impl Batch {
             threads: request.threads,
         };
         let written = writing.write_cells()?;
-        let finished = reread::conflicts(runtime, inputs, &decoded, &written.conflicts)
+        let finished = reread::refused(runtime, inputs, &decoded, &written.refused)
             .and_then(|()| self.check_dead_letters(&decoded))
             .and_then(|()| self.finish(runtime, decoded, &written, &schema, &layout, base_version));
         match finished {
@@ -310,7 +310,7 @@ impl Batch {
         let (mut read, mut dead) = (0, 0);
         for (number, input) in (0..).zip(&self.inputs) {
             let records = decoded.inputs[number as usize].read;
-            let count = decoded.dead.count(number);
+            let count = decoded.dead.bad(number);
             let limit = self.request.max_dead_letters.of(records);
             if count > limit && matches!(input, Input::Export(_)) {
                 let message =
@@ -411,6 +411,7 @@ impl Batch {
         report.bytes_out = written.files.iter().map(|new| new.file.size_bytes).sum();
         report.dates =
             written.files.iter().map(|new| new.file.dates.min).collect::<BTreeSet<_>>().into_iter().collect();
+        report.undecided_dates = written.undecided.keys().copied().collect();
         report.spoiled_columns = decoded.rules.columns.spoiled();
         for column in &mut report.spoiled_columns {
             column.file = self.inputs[column.export as usize].name().to_owned();

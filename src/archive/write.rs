@@ -2,22 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use jiff::civil::Date;
 use tokio::runtime::Handle;
 
+use super::existing::existing_files;
 use super::read::Decoded;
 use crate::catalog::{NewFile, Snapshot};
 use crate::context::Context as Ctx;
 use crate::data::cell::{CellPlan, CellReport, write_cell};
 use crate::data::encode::Target;
+use crate::data::existing::ExistingFile;
+use crate::data::footers::Footers;
 use crate::data::rows::export_and_line;
-use crate::error::{Context, Result};
-use crate::model::{DataFile, Partition, Schema};
+use crate::error::{Context, Error, Kind, Result};
+use crate::model::{BUNDLES, DataFile, Partition, Schema};
 use crate::progress::Unit;
 use crate::store::Layout;
+
+/// A few late records wait as dead letters until a restore settles them; a month of them is better restored first.
+const MAX_UNDECIDED: u64 = 1_000_000;
 
 /// What became of the rows.
 #[derive(Default)]
@@ -25,11 +31,21 @@ pub struct Written {
     pub files: Vec<NewFile>,
     /// By input number.
     pub duplicates: BTreeMap<u64, u64>,
-    /// Orders of the records that conflict.
-    pub conflicts: Vec<u64>,
+    /// Records that are not archived after all.
+    pub refused: Vec<Refused>,
     pub cells: Vec<Partition>,
     /// Dates on which rows were dropped because the archive has them.
     pub leaned_on: BTreeSet<Date>,
+    /// Dates of rows that may be in the archive, in a file that cannot be read now.
+    pub undecided: BTreeMap<Date, u64>,
+}
+
+/// A record whose identity the archive has, or may have.
+pub struct Refused {
+    /// See [`export_and_line`].
+    pub order: u64,
+    /// The file that cannot be read now; `None` of a conflict.
+    pub perhaps_in: Option<Arc<DataFile>>,
 }
 
 /// What the cells are written from and how.
@@ -49,7 +65,8 @@ impl Writing<'_> {
     /// Writes all cells. On an error the files written so far are deleted: a run that fails leaves no trace.
     pub fn write_cells(&self) -> Result<Written> {
         let cells = self.decoded.rules.cells.all();
-        let existing = self.runtime.block_on(existing_files(self.snapshot, &cells))?;
+        let existing = self.runtime.block_on(existing_files(self.ctx, self.snapshot, &cells))?;
+        let order = in_order_of_files(&cells, &existing);
         let next_file = AtomicUsize::new(0);
         let target = Target {
             store: &self.ctx.store,
@@ -60,14 +77,25 @@ impl Writing<'_> {
         };
         let task = self.ctx.progress.task("write", Unit::Files, Some(cells.len() as u64));
         let written = Mutex::new(Written { cells: cells.clone(), ..Written::default() });
-        let (next_cell, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (next_cell, failed, footers) = (AtomicUsize::new(0), AtomicBool::new(false), Footers::default());
         let work = || -> Result<()> {
             while !failed.load(Ordering::Relaxed) {
-                let number = next_cell.fetch_add(1, Ordering::Relaxed);
-                let Some(cell) = cells.get(number) else { break };
-                let outcome = self.write_one(cell, number as u32, &existing, &target);
+                let Some(&number) = order.get(next_cell.fetch_add(1, Ordering::Relaxed)) else { break };
+                let cell = &cells[number];
+                let plan = CellPlan {
+                    cell,
+                    number: number as u32,
+                    schema: self.schema,
+                    existing: existing.get(cell).map_or(&[], Vec::as_slice),
+                    footers: &footers,
+                    memory_bytes: self.cell_bytes,
+                };
+                let outcome = self.write_one(&plan, &target);
                 let report = outcome.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
-                add(&mut written.lock().unwrap_or_else(PoisonError::into_inner), cell, report);
+                let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+                add(&mut written, cell, report);
+                check_undecided(&written).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                drop(written);
                 task.advance(1);
             }
             Ok(())
@@ -89,22 +117,9 @@ impl Writing<'_> {
         }
     }
 
-    fn write_one(
-        &self,
-        cell: &Partition,
-        number: u32,
-        existing: &HashMap<Partition, Vec<DataFile>>,
-        target: &Target<'_>,
-    ) -> Result<CellReport> {
+    fn write_one(&self, plan: &CellPlan<'_>, target: &Target<'_>) -> Result<CellReport> {
         self.ctx.stop.check()?;
-        let plan = CellPlan {
-            cell,
-            number,
-            schema: self.schema,
-            existing: existing.get(cell).cloned().unwrap_or_default(),
-            memory_bytes: self.cell_bytes,
-        };
-        write_cell(&plan, &self.decoded.parts, target).with_context(|| format!("archive the cell {cell}"))
+        write_cell(plan, &self.decoded.parts, target).with_context(|| format!("archive the cell {}", plan.cell))
     }
 }
 
@@ -121,21 +136,38 @@ fn add(written: &mut Written, cell: &Partition, report: CellReport) {
     for order in report.duplicates {
         *written.duplicates.entry(export_and_line(order).0).or_default() += 1;
     }
-    written.conflicts.extend(report.conflicts);
+    written.refused.extend(report.conflicts.into_iter().map(|order| Refused { order, perhaps_in: None }));
+    if !report.undecided.is_empty() {
+        *written.undecided.entry(cell.date).or_default() += report.undecided.len() as u64;
+    }
+    let undecided = report.undecided.into_iter();
+    written.refused.extend(undecided.map(|(order, file)| Refused { order, perhaps_in: Some(file) }));
     if report.leaned_on_archive {
         written.leaned_on.insert(cell.date);
     }
 }
 
-/// The files that the archive has in these cells.
-async fn existing_files(snapshot: Option<&Snapshot>, cells: &[Partition]) -> Result<HashMap<Partition, Vec<DataFile>>> {
-    let Some(snapshot) = snapshot else { return Ok(HashMap::new()) };
-    let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).collect();
-    let mut existing: HashMap<Partition, Vec<DataFile>> = cells.iter().map(|cell| (cell.clone(), Vec::new())).collect();
-    for file in snapshot.files(|leaf| leaf.may_hold_any(&dates)).await? {
-        if let Some(files) = file.partition().and_then(|cell| existing.get_mut(&cell)) {
-            files.push(file);
-        }
+fn check_undecided(written: &Written) -> Result<()> {
+    let Some((first, last)) = written.undecided.keys().next().zip(written.undecided.keys().next_back()) else {
+        return Ok(());
+    };
+    if written.undecided.values().sum::<u64>() <= MAX_UNDECIDED {
+        return Ok(());
     }
-    Ok(existing)
+    let message = format!("more than {MAX_UNDECIDED} records may be in archived files already");
+    Err(Error::new(Kind::RestoreNeeded, message)
+        .code("too-many-undecided")
+        .hint("restore those files first, then archive; nothing was archived")
+        .command(format!("tier restore plan --from {first} --to {last}")))
+}
+
+/// The cells' numbers so that those with rows in the same bundle follow each other: its footer is then read once.
+fn in_order_of_files(cells: &[Partition], existing: &HashMap<Partition, Vec<ExistingFile>>) -> Vec<usize> {
+    let bundle = |cell: &Partition| {
+        let files = existing.get(cell).into_iter().flatten();
+        files.map(|existing| &existing.file.path).find(|path| path.starts_with(BUNDLES))
+    };
+    let mut order: Vec<usize> = (0..cells.len()).collect();
+    order.sort_by_cached_key(|&number| bundle(&cells[number]));
+    order
 }

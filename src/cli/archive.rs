@@ -11,7 +11,7 @@ use crate::archive::{
     self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, Format, MappingChoice,
 };
 use crate::error::{Error, Result};
-use crate::model::ColumnType;
+use crate::model::{ColumnType, Reason};
 
 const DEFAULT_MEMORY: &str = "512MB";
 const DEFAULT_ACCEPT_FUTURE: &str = "24h";
@@ -237,6 +237,14 @@ fn words(report: &ArchiveReport) -> Vec<String> {
     if let Some(version) = report.committed.first().filter(|_| report.dead_letter > 0) {
         lines
             .push(format!("look at the {}: tier dead-letter list --version {version}", HumanCount(report.dead_letter)));
+    }
+    if let Some((first, last)) = report.undecided_dates.first().zip(report.undecided_dates.last()) {
+        let undecided = report.reasons.get(&Reason::Undecided).copied().unwrap_or(0);
+        lines.push(format!(
+            "{} may be in archived files: tier restore plan --from {first} --to {last}",
+            HumanCount(undecided)
+        ));
+        lines.push("then settle them: tier dead-letter replay --reason undecided".to_owned());
     }
     lines
 }

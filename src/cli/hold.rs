@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::App;
+use super::words::counted;
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
 use crate::lifecycle;
@@ -86,12 +87,12 @@ async fn add(app: &App, args: AddArgs) -> Result<()> {
         since: ctx.now(),
     };
     let snapshot = lifecycle::add_hold(ctx, hold.clone()).await?;
-    let held = snapshot.files(|_| true).await?.iter().filter(|file| hold.may_cover(file)).count();
+    let held = snapshot.files(|_| true).await?.iter().filter(|file| hold.may_cover(file)).count() as u64;
     if app.ui.json {
         return app.ui.document(&hold);
     }
     app.ui.say(&format!("hold {} is in force from version {} on: {}", hold.id, snapshot.version(), what(&hold)));
-    app.ui.say(&format!("it covers {held} files"));
+    app.ui.say(&format!("it covers {}", counted(held, "file")));
     Ok(())
 }
 

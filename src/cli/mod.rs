@@ -25,10 +25,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::clock::{Clock, Random};
+use crate::clock::Random;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::model::Usd;
 use crate::progress::Stop;
 use crate::store::Store;
 
@@ -55,27 +54,6 @@ impl App {
             stop,
         };
         Ok(App { context, settings, ui })
-    }
-
-    /// What spends or deletes does not believe a `--now` that has not come yet, unless the classes are only played.
-    fn refuse_a_later_now(&self) -> Result<()> {
-        let now = self.context.now();
-        if self.context.store.classes().is_simulated() || now <= Clock::System.now() {
-            return Ok(());
-        }
-        Err(Error::usage(format!("--now {now:.0} has not come yet, and this would move or delete real data"))
-            .hint("leave --now out; to rehearse the future use plan, or a local archive, where classes are simulated"))
-    }
-
-    /// Refuses what costs more than `--max-cost` or the settings allow.
-    fn check_budget(&self, cost: Usd, max_cost: Option<f64>) -> Result<()> {
-        match max_cost.or(self.settings.file.budget.per_run) {
-            Some(most) if cost > Usd(most) => {
-                Err(Error::new(Kind::OverBudget, format!("it would cost {cost}, and at most {} is allowed", Usd(most)))
-                    .hint(format!("--max-cost {} would do", cost.round_up())))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

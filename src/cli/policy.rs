@@ -93,9 +93,6 @@ impl RuleSection {
             (None, Some(true)) if self.layout.is_none() => Target::Expire,
             (Some(class), None | Some(false)) => {
                 let class: StorageClass = class.parse()?;
-                if class == StorageClass::Standard {
-                    return Err(Error::usage("nothing moves to STANDARD: everything begins there"));
-                }
                 Target::Move { class, layout: self.layout.unwrap_or(Layout::Bundle) }
             }
             _ => {
@@ -154,7 +151,6 @@ mod tests {
             "[[rules]]\nclass = \"GLACIER\"",
             "[[rules]]\nafter = \"1y\"",
             "[[rules]]\nafter = \"1y\"\nexpire = true\nclass = \"GLACIER\"",
-            "[[rules]]\nafter = \"1y\"\nclass = \"STANDARD\"",
             "[[rules]]\nafter = \"1y\"\nclass = \"COLD\"",
             "[[rules]]\nafter = \"5h\"\nclass = \"GLACIER\"",
             "[[rules]]\nafter = \"1y\"\nclass = \"GLACIER\"\ntenant = \"a[\"",

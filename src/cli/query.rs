@@ -179,7 +179,7 @@ async fn answer(
     if !plan.unreadable().is_empty() && matches!(on_archived, OnArchived::Restore | OnArchived::Wait) {
         let job = until_stopped(stop, restores::start(app, engine, &plan, max_cost)).await?;
         if on_archived == OnArchived::Restore {
-            return Err(restores::started(app, &plan, &job));
+            return Err(restores::started(app, engine, &plan, &job));
         }
         until_stopped(stop, restores::wait(app, &job)).await?;
         plan = until_stopped(stop, engine.plan(statement)).await?;

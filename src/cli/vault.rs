@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::App;
 use super::parse::parse_usd;
-use super::spending::{check_real_consent, real_consent, refuse_a_later_now};
+use super::spending::{check_real_consent, real_consent, refuse_a_later_now_of_a_bill};
 use super::words::{archive_option, quoted, when};
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
@@ -273,7 +273,7 @@ async fn delete(app: &App, path: &str) -> Result<()> {
         deleted: &'a VaultCopy,
     }
     let ctx = &app.context;
-    refuse_a_later_now(app)?;
+    refuse_a_later_now_of_a_bill(app)?;
     let copy = vault::read_copy(&ctx.store, path).await?;
     let days = u32::try_from(ctx.now().duration_since(copy.time).as_hours() / 24).unwrap_or(0);
     let early = app.settings.prices()?.early_delete(PRICED_AS, copy.size_bytes, days);

@@ -1,9 +1,10 @@
 //! One cell's rows: settle the types, drop what is there already, sort, write.
 //!
 //! The first record of an identity stays; a later one with the same content is a duplicate, with other content a
-//! conflict. What the archive already holds came first.
+//! conflict. What the archive already holds came first; where it cannot be asked, the record stays undecided.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -11,7 +12,8 @@ use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
 
 use super::buffer::Parts;
 use super::encode::{CellWriter, Target};
-use super::existing::{Existing, Found};
+use super::existing::{Existing, ExistingFile, Found};
+use super::footers::Footers;
 use super::merge;
 use super::typed::{Same, Typed};
 use crate::catalog::NewFile;
@@ -25,6 +27,8 @@ pub struct CellReport {
     /// Rows that were there already, in this run or in the archive.
     pub duplicates: Vec<u64>,
     pub conflicts: Vec<u64>,
+    /// Rows that may be in the archive: in this file, which cannot be read now.
+    pub undecided: Vec<(u64, Arc<DataFile>)>,
     /// Some rows were dropped because of files the archive already had.
     pub leaned_on_archive: bool,
 }
@@ -35,8 +39,10 @@ pub struct CellPlan<'a> {
     pub number: u32,
     /// With all columns of the run.
     pub schema: &'a Schema,
-    /// Files the archive already has in this cell.
-    pub existing: Vec<DataFile>,
+    /// Files of the archive that have rows of this cell.
+    pub existing: &'a [ExistingFile],
+    /// Of files whose own cannot or need not be read.
+    pub footers: &'a Footers,
     /// Rows held in memory at once, in bytes; a cell beyond it is merged from disk.
     pub memory_bytes: usize,
 }
@@ -72,12 +78,14 @@ pub fn new_rows(
 ) -> Result<RecordBatch> {
     let orders = rows.column(0).as_primitive::<UInt64Type>();
     let mut firsts = first_of_each_id(rows, report)?;
-    let existing = Existing { files: &plan.existing, schema: plan.schema, target };
+    let existing = Existing { files: plan.existing, schema: plan.schema, target, footers: plan.footers };
     for (row, found) in existing.find(rows, &firsts)? {
-        report.leaned_on_archive = true;
+        let order = orders.value(row as usize);
+        report.leaned_on_archive |= !matches!(found, Found::Undecided(_));
         match found {
-            Found::Same => report.duplicates.push(orders.value(row as usize)),
-            Found::Different => report.conflicts.push(orders.value(row as usize)),
+            Found::Same => report.duplicates.push(order),
+            Found::Different => report.conflicts.push(order),
+            Found::Undecided(file) => report.undecided.push((order, file)),
         }
         firsts.remove(rows.column(1).as_string::<i32>().value(row as usize));
     }

@@ -205,18 +205,17 @@ mod tests {
         };
         let deep = Target::Move { class: StorageClass::DeepArchive, layout: Layout::Bundle };
         let warm = Target::Move { class: StorageClass::GlacierIr, layout: Layout::Bundle };
-        let rules = vec![
-            rule("keep-vip", "vip-*", "100y", deep),
-            rule("deep", "*", "1y", deep),
-            rule("warm", "*", "90d", warm),
-        ];
+        // A rule to stay where everything begins keeps later rules away.
+        let stay = Target::Move { class: StorageClass::Standard, layout: Layout::InPlace };
+        let rules =
+            vec![rule("keep-vip", "vip-*", "0d", stay), rule("deep", "*", "1y", deep), rule("warm", "*", "90d", warm)];
         let policy = Policy { rules, ..Policy::standard() };
         let name = |tenant, last_day, today| policy.rule_for("login", tenant, last_day, today).map(|r| r.name.as_str());
         let (month, young, old) = (date(2026, 1, 31), date(2026, 3, 1), date(2026, 5, 1));
         assert_eq!(name("acme", month, young), None);
         assert_eq!(name("acme", month, old), Some("warm"));
         assert_eq!(name("acme", month, date(2027, 1, 31)), Some("deep"));
-        assert_eq!(name("vip-1", month, date(2027, 1, 31)), Some("warm"));
+        assert_eq!(name("vip-1", month, date(2027, 1, 31)), Some("keep-vip"));
         assert_eq!(policy.next_rule_for("login", "acme", month).unwrap().0, date(2026, 5, 1));
     }
 }

@@ -127,8 +127,22 @@ pub fn offers(tariff: &Tariff, unreadable: &[Unreadable]) -> Vec<Offer> {
     Retrieval::ALL.into_iter().filter_map(offer).collect()
 }
 
+/// A question as it was asked: what a command needs to ask it again.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub sql: &'a str,
+    /// The version, where an older one was meant.
+    pub as_of: Option<u64>,
+}
+
 /// The refusal to answer without these files.
-pub fn refused(ctx: &Ctx, tariff: &Tariff, planned: &PlannedFiles, unreadable: &[Unreadable], sql: &str) -> Error {
+pub fn refused(
+    ctx: &Ctx,
+    tariff: &Tariff,
+    planned: &PlannedFiles,
+    unreadable: &[Unreadable],
+    asked: Asked<'_>,
+) -> Error {
     let bytes = unreadable.iter().map(|file| file.share.size_bytes).sum();
     let message = format!(
         "{} of the {} files this query needs are archived ({})",
@@ -160,7 +174,7 @@ pub fn refused(ctx: &Ctx, tariff: &Tariff, planned: &PlannedFiles, unreadable: &
             count(ending)
         );
     }
-    let error = error.hint(hint).command(start_command(ctx, tariff, unreadable, sql));
+    let error = error.hint(hint).command(start_command(ctx, tariff, unreadable, asked));
     if running > 0 { error.command(status) } else { error }
 }
 
@@ -188,13 +202,14 @@ fn named(unreadable: &[Unreadable]) -> String {
 }
 
 /// The command that makes these files readable, complete, for whoever may run it.
-pub fn start_command(ctx: &Ctx, tariff: &Tariff, unreadable: &[Unreadable], sql: &str) -> String {
+pub fn start_command(ctx: &Ctx, tariff: &Tariff, unreadable: &[Unreadable], asked: Asked<'_>) -> String {
     let offers = offers(tariff, unreadable);
     let standard = offers.iter().find(|offer| offer.retrieval == Retrieval::Standard);
     let cost = standard.map_or(Usd::default(), |offer| offer.cost_usd);
     format!(
-        "tier restore start --query {} --retrieval {} --days {OFFERED_DAYS} --max-cost {} {}",
-        quoted(sql.trim().trim_end_matches(';')),
+        "tier restore start --query {}{} --retrieval {} --days {OFFERED_DAYS} --max-cost {} {}",
+        quoted(asked.sql.trim().trim_end_matches(';')),
+        asked.as_of.map(|version| format!(" --as-of {version}")).unwrap_or_default(),
         Retrieval::Standard,
         cost.round_up(),
         archive_option(ctx)

@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::answer::{Answer, Incomplete};
-use super::archived::{self, Looked, Offer, Unreadable};
+use super::archived::{self, Asked, Looked, Offer, Unreadable};
 use super::estimate::{Estimate, Tariff};
 use super::identifiers::Names;
 use super::ladder::Ladder;
@@ -175,7 +175,7 @@ impl Engine {
             plan.unreadable = looked.unreadable(&self.ctx, &plan.ladder.planned, speed).await?;
             plan.work = Work::Plan(physical);
         }
-        let command = archived::start_command(&self.ctx, &self.settings.tariff, &skipped, &plan.sql);
+        let command = archived::start_command(&self.ctx, &self.settings.tariff, &skipped, self.asked(plan));
         plan.skipped = Some(Incomplete { missing: archived::missing(&skipped), months, command });
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Engine {
 
     /// Why a plan with files that cannot be read is not started, and the way out.
     pub fn refusal(&self, plan: &Plan) -> Error {
-        archived::refused(&self.ctx, &self.settings.tariff, &plan.ladder.planned, &plan.unreadable, &plan.sql)
+        archived::refused(&self.ctx, &self.settings.tariff, &plan.ladder.planned, &plan.unreadable, self.asked(plan))
     }
 
     pub fn estimate(&self, plan: &Plan) -> Estimate {
@@ -221,6 +221,10 @@ impl Engine {
     /// What a restore of the plan's unreadable files costs, by tier.
     pub fn offers(&self, plan: &Plan) -> Vec<Offer> {
         archived::offers(&self.settings.tariff, &plan.unreadable)
+    }
+
+    fn asked<'a>(&self, plan: &'a Plan) -> Asked<'a> {
+        Asked { sql: &plan.sql, as_of: self.settings.as_of.map(|_| self.snapshot().version()) }
     }
 
     async fn logical(&self, statement: &Statement) -> Result<(SessionState, LogicalPlan)> {

@@ -11,6 +11,7 @@ use tier::store::Store;
 use crate::placements::questions;
 use crate::query::{random_predicate, random_row};
 use crate::support::ask::{ask, table};
+use crate::support::bundles::bundle;
 use crate::support::dice::Dice;
 use crate::support::events::{Row, append, context, full_schema, row};
 use crate::support::placements::{Shape, append_bundles, two_months as rows};
@@ -80,13 +81,13 @@ async fn ctx_files(ctx: &Context) -> Vec<DataFile> {
     Snapshot::open(&ctx.store).await.unwrap().files(|_| true).await.unwrap()
 }
 
-/// A month of twenty tenants whose payloads do not compress.
-fn large_month() -> Vec<Row> {
+/// 40,000 rows of a month, their payloads incompressible.
+fn large_month(tenants: i64) -> Vec<Row> {
     let mut random = Dice(9);
     let mut rows = Vec::new();
     for n in 0..40_000 {
         let day = date(2025, 3, 1) + random.below(31).try_into().map(|days: i64| days.days()).unwrap();
-        let tenant = format!("t{:02}", n % 20);
+        let tenant = format!("t{:02}", n % tenants);
         let row = row(&day.to_string(), &tenant, random.pick(&["click", "login"]), &format!("e{n:05}"), n);
         let noise: String = (0..16).map(|_| format!("{:016x}", random.below(u64::MAX))).collect();
         rows.push(Row { payload: Some(noise), amount: Some(n as f64), user_id: Some(n), ..row });
@@ -96,7 +97,7 @@ fn large_month() -> Vec<Row> {
 
 #[tokio::test]
 async fn one_tenants_month_reads_its_share_of_the_bundle_in_few_requests() {
-    let rows = large_month();
+    let rows = large_month(20);
     for (page_rows, row_group_rows) in [(2_000, 2_000), (1_000, 8_000)] {
         let shape = Shape { page_rows, row_group_rows, ..Shape::default() };
         let ctx = in_bundles(&full_schema(), &rows, shape).await;
@@ -113,6 +114,21 @@ async fn one_tenants_month_reads_its_share_of_the_bundle_in_few_requests() {
         let data = report.bytes_read.saturating_sub(hot + catalog);
         assert!(data <= 2 * share, "{data} bytes of data are more than twice the share of {share}: {report:?}");
     }
+}
+
+#[tokio::test]
+async fn one_large_tenants_month_of_a_bundle_made_of_cells_reads_its_row_group() {
+    let ctx = in_cells(&full_schema(), &large_month(5)).await;
+    bundle(&ctx, StorageClass::GlacierIr, |_| true).await;
+    let [bundle] = &ctx_files(&ctx).await[..] else { panic!("one bundle") };
+    let share = bundle.size_bytes / 5;
+    let sql = "SELECT * FROM events WHERE tenant_id = 't03'";
+    let planned = ask(&ctx, &format!("EXPLAIN {sql}")).await.1.bytes_read;
+    let (answer, report) = ask(&ctx, sql).await;
+    assert_eq!(answer.lines().count(), 1 + 8_000);
+    let data = report.bytes_read - planned;
+    assert!(data <= 2 * share && report.requests.get <= 4 + 10, "{data} of a share of {share}: {report:?}");
+    assert_eq!((report.estimate.bytes, report.files_archived), (report.bytes_read, 0));
 }
 
 #[tokio::test]
@@ -150,7 +166,7 @@ async fn a_bundle_whose_row_groups_cannot_match_is_not_opened() {
 
 #[tokio::test]
 async fn a_large_bundle_is_read_by_several_partitions() {
-    let rows = large_month();
+    let rows = large_month(20);
     let shape = Shape { row_group_rows: 2_000, page_rows: 2_000, ..Shape::default() };
     let ctx = in_bundles(&full_schema(), &rows, shape).await;
     let (plan, _) = ask(&ctx, "EXPLAIN SELECT sum(amount), max(payload) FROM events").await;

@@ -25,5 +25,6 @@ mod simulated;
 mod simulation;
 mod store;
 mod story;
+mod story_s3;
 mod support;
 mod vault;

@@ -6,9 +6,9 @@ use tier::store::{BucketRule, RestoreOutcome, Store};
 use crate::support::moto::{self, request};
 use crate::support::server::Server;
 
-const BUCKET: &str = "archive";
+pub const BUCKET: &str = "archive";
 
-fn start() -> Server {
+pub fn start() -> Server {
     let server = moto::start();
     request(&server, "s3", "PUT", &format!("/{BUCKET}"), "");
     // A restore passes through "running", as it does on AWS.

@@ -11,6 +11,7 @@ use tier::model::StorageClass;
 use tier::store::Store;
 
 use crate::support::ask::{ask, table};
+use crate::support::bundles::bundle;
 use crate::support::events::{Row, append, context, full_schema, whole_batch};
 use crate::support::placements::{Shape, append_bundles, append_cells, later, restore_all, two_months};
 
@@ -61,6 +62,13 @@ async fn everywhere(rows: &[Row]) -> Vec<(&'static str, Context)> {
     let ctx = empty();
     append_bundles(&ctx, None, &schema, rows, shape(StorageClass::GlacierIr)).await;
     places.push(("bundles in GLACIER_IR", ctx));
+
+    let ctx = empty();
+    append(&ctx, None, &schema, rows).await;
+    for month in [8, 9] {
+        bundle(&ctx, StorageClass::DeepArchive, |file| file.dates.min.month() == month).await;
+    }
+    places.push(("cells moved to bundles, restored from DEEP_ARCHIVE", restored(ctx).await));
 
     let ctx = empty();
     append_cells(&ctx, None, &schema, rows, StorageClass::Glacier).await;

@@ -84,6 +84,20 @@ fn the_examples_of_archive_and_query_run() {
 }
 
 #[test]
+fn the_deep_tier_is_rehearsed_on_a_folder() {
+    let tier = folder();
+    run(&tier, "tier archive sample-data --archive ./archive --now 2026-09-01");
+    let [commands] = &blocks("The deep tier", "sh")[..] else { panic!("one block") };
+    let (stdout, stderr) = run(&tier, commands);
+    assert!(stdout.contains("bundle into DEEP_ARCHIVE") && stdout.contains("standard"), "{stdout}");
+    assert!(stderr.contains("became 1 bundle,"), "{stderr}");
+    let [policy] = &blocks("The deep tier", "toml")[..] else { panic!("one block") };
+    tier.write("tier.toml", policy);
+    let (stdout, _) = run(&tier, "tier lifecycle plan --archive ./archive --now 2028-09-01");
+    assert!(stdout.contains("stays: is in DEEP_ARCHIVE"), "{stdout}");
+}
+
+#[test]
 fn the_bill_is_added_up_with_the_prices_that_are_named() {
     let tier = folder();
     let ([settings], [commands]) = (&blocks("What it costs", "toml")[..], &blocks("What it costs", "sh")[..]) else {

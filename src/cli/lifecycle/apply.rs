@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 
 use super::plan::{say_totals, show};
 use super::{Planned, planned, simulated};
 use crate::catalog::Snapshot;
 use crate::cli::App;
+use crate::cli::parse::parse_usd;
+use crate::cli::spending::{check_budget, refuse_a_later_now};
+use crate::cli::words::counted;
 use crate::error::{Context, Error, Result};
 use crate::lifecycle::{self, ApplyReport, PlanHeader, Transitions};
 
@@ -27,7 +30,7 @@ pub struct ApplyArgs {
 
     /// Refuse before any work when it would cost more, in dollars [default: `[budget] per_run`]
     #[arg(long, value_name = "USD")]
-    max_cost: Option<f64>,
+    max_cost: Option<String>,
 
     /// How many files expire: what cannot be undone is said twice
     #[arg(long, value_name = "FILES")]
@@ -35,7 +38,8 @@ pub struct ApplyArgs {
 }
 
 pub async fn run(app: &App, args: ApplyArgs) -> Result<u8> {
-    app.refuse_a_later_now()?;
+    let max_cost = args.max_cost.as_deref().map(parse_usd).transpose()?;
+    refuse_a_later_now(app)?;
     let planned = match &args.plan {
         Some(path) => from_file(app, path).await?,
         None => {
@@ -58,9 +62,9 @@ pub async fn run(app: &App, args: ApplyArgs) -> Result<u8> {
     if !app.ui.json && args.plan.is_none() {
         show(app, &planned)?;
     }
-    app.check_budget(totals.one_off_usd, args.max_cost)?;
+    check_budget(app, "the plan", totals.one_off_usd, max_cost)?;
     if totals.expires > 0 && args.confirm != Some(totals.expires) {
-        let message = format!("{} files would expire, which cannot be undone", HumanCount(totals.expires));
+        let message = format!("{} would expire, which cannot be undone", counted(totals.expires, "file"));
         return Err(Error::usage(message)
             .code("confirm")
             .hint(format!("look at the plan, then add --confirm {}", totals.expires)));
@@ -82,21 +86,24 @@ fn say(app: &App, report: &ApplyReport) {
     let simulated = if report.simulated { " (simulated)" } else { "" };
     if report.bundles > 0 {
         app.ui.say(&format!(
-            "{} cells are now {} bundles, {} (from {}){simulated}",
-            HumanCount(report.cells_bundled),
-            HumanCount(report.bundles),
+            "{} became {}, {} (from {}){simulated}",
+            counted(report.cells_bundled, "cell file"),
+            counted(report.bundles, "bundle"),
             HumanBytes(report.bytes_after),
             HumanBytes(report.bytes_before)
         ));
     }
     if report.moved_in_place > 0 {
-        app.ui.say(&format!("{} files moved where they lie{simulated}", HumanCount(report.moved_in_place)));
+        app.ui.say(&format!("{} moved in place{simulated}", counted(report.moved_in_place, "file")));
     }
     if report.expired > 0 {
-        app.ui.say(&format!("{} files expired; tier vacuum deletes them after its grace", HumanCount(report.expired)));
+        app.ui.say(&format!(
+            "{} expired; tier vacuum deletes what expired after its grace",
+            counted(report.expired, "file")
+        ));
     }
     if report.already_done > 0 {
-        app.ui.say(&format!("{} files were done by an earlier run", HumanCount(report.already_done)));
+        app.ui.say(&format!("done by an earlier run: {}", counted(report.already_done, "file")));
     }
     app.ui.say(&format!(
         "cost {} once, saves {}/month · version {} committed",
@@ -137,7 +144,7 @@ async fn record_what_the_bucket_moved(app: &App) -> Result<()> {
     let drift = lifecycle::drift(&app.context, &policy).await?;
     if let Some(snapshot) = lifecycle::record(&app.context, &drift).await? {
         let files = snapshot.root().document.operation.files;
-        app.ui.say(&format!("{} files are in the class that the bucket's rules moved them to", HumanCount(files)));
+        app.ui.say(&format!("the bucket's rules have moved {}", counted(files, "file")));
     }
     Ok(())
 }

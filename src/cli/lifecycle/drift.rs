@@ -1,9 +1,9 @@
 //! `tier lifecycle drift`: is everything where it should be?
 
 use clap::Args;
-use indicatif::HumanCount;
 
 use crate::cli::App;
+use crate::cli::words::counted;
 use crate::error::Result;
 use crate::lifecycle;
 
@@ -35,15 +35,15 @@ pub async fn run(app: &App, args: DriftArgs) -> Result<u8> {
     } else {
         app.ui.data(&drift.findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?;
         if drift.findings.is_empty() {
-            let objects = HumanCount(drift.objects);
-            app.ui.say(&format!("no drift: {objects} objects are what the catalog and the policy say"));
+            let objects = counted(drift.objects, "object");
+            app.ui.say(&format!("no drift: {objects}, all as the catalog and the policy say"));
         }
     }
     if args.record
         && let Some(snapshot) = lifecycle::record(&app.context, &drift).await?
     {
-        let files = HumanCount(snapshot.root().document.operation.files);
-        app.ui.say(&format!("recorded the class of {files} files in version {}", snapshot.version()));
+        let files = counted(snapshot.root().document.operation.files, "file");
+        app.ui.say(&format!("recorded the class of {files} in version {}", snapshot.version()));
     }
     Ok(if args.exit_code && !drift.findings.is_empty() { LOOK } else { 0 })
 }

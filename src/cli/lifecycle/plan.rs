@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Planned, planned, simulated};
 use crate::catalog::Snapshot;
 use crate::cli::App;
+use crate::cli::words::counted;
 use crate::error::{Context, Result};
 use crate::lifecycle::ActionKind;
 use crate::lifecycle::{Action, Decision, Gate, PlanHeader, Totals};
@@ -83,8 +84,8 @@ pub fn show(app: &App, planned: &Planned) -> Result<()> {
     if !stays.is_empty() {
         text.push_str(if plan.actions.is_empty() { "" } else { "\n" });
         for (reason, (files, bytes)) in stays {
-            let (files, bytes) = (HumanCount(files).to_string(), HumanBytes(bytes).to_string());
-            text.push_str(&format!("{files:>12} files {bytes:>12}  {reason}\n"));
+            let (files, bytes) = (counted(files, "file"), HumanBytes(bytes).to_string());
+            text.push_str(&format!("{files:>18} {bytes:>12}  {reason}\n"));
         }
     }
     app.ui.data(&text)?;
@@ -131,14 +132,14 @@ pub fn say_totals(app: &App, planned: &Planned) {
     let Totals { objects_before, objects_after, expires, stays, one_off_usd, monthly_saving_usd, .. } =
         planned.plan.totals;
     if planned.plan.actions.is_empty() {
-        app.ui.say(&format!("nothing to do: {} files stay", HumanCount(stays)));
+        app.ui.say(&format!("nothing to do: {} in place", counted(stays, "file")));
         return;
     }
     let after = Gate { one_off: one_off_usd, monthly_before: monthly_saving_usd, ..Gate::default() }.pays_back_month();
     app.ui.say(&format!(
-        "Plan{}: {} objects → {}, {} stay, {} expire · once {one_off_usd} · saves {monthly_saving_usd}/month{}",
+        "Plan{}: {} → {}, {} stay, {} expire · once {one_off_usd} · saves {monthly_saving_usd}/month{}",
         simulated(app),
-        HumanCount(objects_before),
+        counted(objects_before, "object"),
         HumanCount(objects_after),
         HumanCount(stays),
         HumanCount(expires),

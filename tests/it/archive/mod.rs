@@ -6,3 +6,4 @@ pub mod formats;
 mod identity;
 mod large;
 mod types;
+mod undecided;

@@ -1,14 +1,14 @@
-//! Cells moved into bundles by hand: built, put, packed, committed.
+//! Cells moved by hand: into bundles, or to another class where they lie.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 
 use jiff::civil::Date;
-use tier::catalog::{Change, LiveFile, Operation, Outcome, Snapshot, commit};
+use tier::catalog::{Change, FileAudit, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
 use tier::context::Context;
-use tier::data::bundle::{BuiltBundle, BundlePlan, build};
+use tier::data::bundle::{BuiltBundle, BundlePlan, build, footer_of};
 use tier::data::encode::Target;
-use tier::data::pack::PackBuilder;
+use tier::data::pack::{PackBuilder, Packed};
 use tier::error::Result;
 use tier::model::{DataFile, Partition, Schema, StorageClass};
 use tier::store::{Layout, Store};
@@ -43,23 +43,54 @@ pub async fn build_bundle(
 
 /// Moves the cells' files that `pick` chooses into one bundle of this class and commits.
 pub async fn bundle(ctx: &Context, class: StorageClass, pick: impl Fn(&DataFile) -> bool) -> Snapshot {
-    let base = Snapshot::open(&ctx.store).await.unwrap();
-    let live: Vec<LiveFile> = base.live_files(|_| true).await.unwrap();
-    let remove: Vec<LiveFile> = live.into_iter().filter(|live| !live.file.is_bundle() && pick(&live.file)).collect();
+    let (base, remove) = cells_files(ctx, pick).await;
     let cells = by_cell(remove.iter().map(|live| live.file.clone()));
     let layout = Layout::for_run(base.version(), &ctx.random.id());
     let built = build_bundle(&ctx.store, &layout, base.schema(), &cells, class).await.unwrap();
     let state = ctx.store.classes().put_file(&built.path, &built.file, class, &[]).await.unwrap();
     assert_eq!((state.size_bytes, state.storage_class), (built.new.file.size_bytes, class));
+    replace(ctx, &base, &layout, remove, vec![(built.new, built.packed)]).await
+}
+
+/// Moves the cells' files that `pick` chooses to this class where they lie and commits.
+pub async fn move_in_place(ctx: &Context, class: StorageClass, pick: impl Fn(&DataFile) -> bool) -> Snapshot {
+    let (base, remove) = cells_files(ctx, pick).await;
+    let layout = Layout::for_run(base.version(), &ctx.random.id());
+    let mut add = Vec::new();
+    for live in &remove {
+        let packed = footer_of(&ctx.store, &live.file).await.unwrap();
+        ctx.store.classes().change_class(&live.file.path, class).await.unwrap();
+        let file = DataFile { storage_class: class, ..live.file.clone() };
+        let audit = FileAudit { sha256: String::new(), min_event_id: String::new(), max_event_id: String::new() };
+        add.push((NewFile { file, audit }, packed));
+    }
+    replace(ctx, &base, &layout, remove, add).await
+}
+
+async fn cells_files(ctx: &Context, pick: impl Fn(&DataFile) -> bool) -> (Snapshot, Vec<LiveFile>) {
+    let base = Snapshot::open(&ctx.store).await.unwrap();
+    let live: Vec<LiveFile> = base.live_files(|_| true).await.unwrap();
+    let picked = live.into_iter().filter(|live| !live.file.is_bundle() && pick(&live.file)).collect();
+    (base, picked)
+}
+
+async fn replace(
+    ctx: &Context,
+    base: &Snapshot,
+    layout: &Layout,
+    remove: Vec<LiveFile>,
+    add: Vec<(NewFile, Packed)>,
+) -> Snapshot {
     let mut pack = PackBuilder::new(layout.pack(0));
-    let mut new = built.new;
-    new.file.pack = Some(pack.add(&built.packed).unwrap());
-    new.file.class_since = (class != StorageClass::Standard).then(|| ctx.now());
-    pack.write(&ctx.store).await.unwrap();
     let mut change = Change::new(Operation::new("bundle", base.version()));
-    change.add = vec![new];
+    for (mut new, packed) in add {
+        new.file.pack = Some(pack.add(&packed).unwrap());
+        new.file.class_since = (new.file.storage_class != StorageClass::Standard).then(|| ctx.now());
+        change.add.push(new);
+    }
+    pack.write(&ctx.store).await.unwrap();
     change.remove = remove;
-    match commit(ctx, Some(&base), &layout, change).await.unwrap() {
+    match commit(ctx, Some(base), layout, change).await.unwrap() {
         Outcome::Committed(snapshot) => snapshot,
         Outcome::Conflict(why) => panic!("nobody else commits here, but: {why}"),
     }
