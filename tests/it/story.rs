@@ -90,7 +90,7 @@ fn a_month_is_archived_moved_restored_and_archived_again() {
 
     // The replaced cells go with a vacuum; the answer does not need them.
     tell.ok("2027-09-20T00:00:00Z", &["vacuum", "--yes"]);
-    assert_eq!(std::fs::read_dir(tell.tier.path("archive/events")).map_or(0, |found| files_below(found)), 0);
+    assert_eq!(std::fs::read_dir(tell.tier.path("archive/events")).map_or(0, files_below), 0);
     tell.ok("2027-09-21T00:00:00Z", &["restore", "start", "--query", QUESTION, "--retrieval", "bulk", "--yes"]);
     assert_eq!(tell.ok("2027-09-23T01:00:00Z", &["query", QUESTION]).stdout, answer);
     let before = tell.at("2027-09-23T01:00:00Z", &["query", "--as-of", "1", QUESTION]);

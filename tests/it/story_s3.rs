@@ -1,6 +1,7 @@
 //! The story of a month again, on servers that speak S3: one of the tests' own whose clock moves, and moto.
 
 use jiff::{SignedDuration, Timestamp};
+use tier::clock::Clock;
 
 use crate::support::glacier::GlacierServer;
 use crate::support::tier::{Outcome, Tier};
@@ -94,7 +95,7 @@ fn a_month_goes_to_glacier_and_comes_back_for_a_while() {
     assert_eq!(tell.ends(4, server.now(), &["query", QUESTION]).stdout, "");
     // Deleting on a versioned bucket deletes versions.
     server.bucket().versioned = true;
-    let later = Timestamp::now() + SignedDuration::from_hours(24 * 30);
+    let later = Clock::System.now() + SignedDuration::from_hours(24 * 30);
     tell.ends(0, later, &["vacuum", "--yes"]);
     let events = server.bucket().objects.iter().filter(|(key, _)| key.contains("/events/")).count();
     assert_eq!(events, 0, "the replaced cells are gone");

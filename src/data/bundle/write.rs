@@ -36,7 +36,10 @@ const LARGE_TENANT_BYTES: u64 = 1 << 20;
 const COLUMN_OVERHEAD_BYTES: u64 = 100;
 
 /// A reader of a small tenant's rows fetches up to a page too much on either side, in each column.
-const PAGE_ROWS: usize = 10_000;
+const PAGE_ROWS: usize = 5_000;
+
+/// A dictionary is read whole with the first page of a slice: a large one would be most of what a small tenant reads.
+const DICTIONARY_BYTES: usize = 128 << 10;
 
 const ZSTD_LEVEL: i32 = 3;
 
@@ -185,6 +188,7 @@ fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("a level of zstd")))
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_column_dictionary_enabled(event_id(), false)
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
