@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::App;
 use super::parse::parse_usd;
 use super::spending::{check_real_consent, real_consent, refuse_a_later_now_of_a_bill};
-use super::words::{archive_option, quoted, when};
+use super::words::{archive_option, when};
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
-use crate::model::{Retrieval, StorageClass, Usd};
+use crate::model::{Retrieval, StorageClass, Usd, shell_word};
 use crate::store::{VaultJob, Vaults, upload_requests};
 use crate::vault::{self, Put, VaultCopy};
 
@@ -255,7 +255,8 @@ fn say_running(app: &App, copy: &VaultCopy, args: &GetArgs, is_new: bool) -> Res
     let takes = app.settings.prices()?.ready_within(PRICED_AS, job.retrieval);
     let ready_by = job.asked + takes.map_or(SignedDuration::ZERO, |(_, latest)| latest);
     let output = args.output.display().to_string();
-    let command = format!("tier vault get {} --output {} {}", quoted(&copy.path), quoted(&output), archive_option(app));
+    let command =
+        format!("tier vault get {} --output {} {}", shell_word(&copy.path), shell_word(&output), archive_option(app));
     if app.ui.json {
         let document = Document { copy, state: "running", ready_by, command };
         return app.ui.document(&document).map(|()| NOT_READABLE);

@@ -4,6 +4,7 @@ use indicatif::HumanCount;
 use jiff::{SignedDuration, Timestamp};
 
 use super::App;
+use crate::model::shell_word;
 
 /// `2026-11-23 02:40Z (in 11 h 50 min)`.
 pub fn when(time: Timestamp, now: Timestamp) -> String {
@@ -33,16 +34,7 @@ pub fn counted(number: u64, noun: &str) -> String {
 
 /// The option that makes a printed command mean this archive from anywhere.
 pub fn archive_option(app: &App) -> String {
-    format!("--archive {}", quoted(&app.context.store.location().to_string()))
-}
-
-/// One word for a POSIX shell, whatever is in it.
-pub fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    format!("--archive {}", shell_word(&app.context.store.location().to_string()))
 }
 
 #[cfg(test)]
@@ -60,13 +52,6 @@ mod tests {
             ("2026-11-22T14:45:00Z", "2026-11-22 14:45Z (5 min ago)"),
         ] {
             assert_eq!(when(time.parse().unwrap(), now), words);
-        }
-    }
-
-    #[test]
-    fn a_shell_reads_back_one_word() {
-        for (text, word) in [("a/b=c", "a/b=c"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")] {
-            assert_eq!(quoted(text), word);
         }
     }
 }

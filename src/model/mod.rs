@@ -13,6 +13,7 @@ mod partition;
 mod prices;
 mod retrieval;
 mod schema;
+mod shell;
 mod storage_class;
 mod usd;
 
@@ -29,5 +30,6 @@ pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
 pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
 pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema};
+pub use shell::shell_word;
 pub use storage_class::StorageClass;
 pub use usd::{Usd, pays_back_after};

@@ -11,7 +11,7 @@ use super::estimate::Tariff;
 use super::ladder::{count, size};
 use crate::context::Context as Ctx;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ObjectState, RestoreState, Retrieval, StorageClass, Usd};
+use crate::model::{ObjectState, RestoreState, Retrieval, StorageClass, Usd, shell_word};
 use crate::scan::{ArchivedShare, PlannedFiles};
 
 /// A window that ends sooner is too short to begin reading in. Where classes are simulated faster than the clock, so
@@ -208,7 +208,7 @@ pub fn start_command(ctx: &Ctx, tariff: &Tariff, unreadable: &[Unreadable], aske
     let cost = standard.map_or(Usd::default(), |offer| offer.cost_usd);
     format!(
         "tier restore start --query {}{} --retrieval {} --days {OFFERED_DAYS} --max-cost {} {}",
-        quoted(asked.sql.trim().trim_end_matches(';')),
+        shell_word(asked.sql.trim().trim_end_matches(';')),
         asked.as_of.map(|version| format!(" --as-of {version}")).unwrap_or_default(),
         Retrieval::Standard,
         cost.round_up(),
@@ -217,16 +217,7 @@ pub fn start_command(ctx: &Ctx, tariff: &Tariff, unreadable: &[Unreadable], aske
 }
 
 fn archive_option(ctx: &Ctx) -> String {
-    format!("--archive {}", quoted(&ctx.store.location().to_string()))
-}
-
-/// One word for a POSIX shell, whatever is in it.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    format!("--archive {}", shell_word(&ctx.store.location().to_string()))
 }
 
 /// What an answer without these files lacks, by month.
@@ -246,17 +237,4 @@ pub fn missing(unreadable: &[Unreadable]) -> Vec<Missing> {
         .into_values()
         .map(|(missing, tenants)| Missing { tenants: tenants.into_iter().collect(), ..missing })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_pasted_whatever_is_in_them() {
-        assert_eq!(quoted("s3://events/prod"), "s3://events/prod");
-        assert_eq!(quoted("SELECT 'a'"), r"'SELECT '\''a'\'''");
-        assert_eq!(quoted("a b; rm $HOME `x`"), "'a b; rm $HOME `x`'");
-        assert_eq!(quoted(""), "''");
-    }
 }

@@ -93,8 +93,9 @@ fn the_deep_tier_is_rehearsed_on_a_folder() {
     assert!(stderr.contains("became 1 bundle,"), "{stderr}");
     let [policy] = &blocks("The deep tier", "toml")[..] else { panic!("one block") };
     tier.write("tier.toml", policy);
-    let (stdout, _) = run(&tier, "tier lifecycle plan --archive ./archive --now 2028-09-01");
-    assert!(stdout.contains("stays: is in DEEP_ARCHIVE"), "{stdout}");
+    run(&tier, "tier archive sample-data --archive ./ruled --now 2026-09-01");
+    let (stdout, _) = run(&tier, "tier lifecycle plan --archive ./ruled --now 2027-09-01");
+    assert!(stdout.contains("bundle into DEEP_ARCHIVE") && stdout.contains("stays: is in STANDARD"), "{stdout}");
 }
 
 #[test]

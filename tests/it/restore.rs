@@ -478,7 +478,7 @@ fn real_money_needs_a_limit_a_yes_or_a_terminal_before_any_work() {
     for (args, words) in [
         (vec!["start", "--tenant", "acme"], "--max-cost"),
         (vec!["extend", "0123456789ab", "--days", "1"], "--max-cost"),
-        (vec!["start", "--tenant", "acme", "--yes", "--now", "2100-01-01"], "later than the real time"),
+        (vec!["start", "--tenant", "acme", "--yes", "--now", "2100-01-01"], "has not come yet"),
     ] {
         let ran = tier.run(&[&["restore"], &args[..], &["--archive", "s3://events/a"]].concat());
         assert_eq!(ran.code, Some(2), "{args:?}: {ran:#?}");

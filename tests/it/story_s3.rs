@@ -122,3 +122,48 @@ fn a_month_goes_to_moto_and_comes_back() {
     assert_eq!(ended, Some(Some(0)));
     assert_eq!(tell.ends(0, now, &["query", QUESTION]).stdout, answer);
 }
+
+#[test]
+fn the_buckets_rules_are_put_beside_those_of_others_and_drift_is_named() {
+    let server = GlacierServer::start();
+    let tell = Teller { tier: server.tier(), archive: server.address() };
+    let now = server.now();
+    tell.tier.write("june.ndjson", june());
+    tell.ends(0, now, &["archive", "june.ndjson"]);
+    tell.tier.write("tier.toml", "[lifecycle]\ntransitions = \"rules\"\n");
+    let printed = tell.ends(0, now, &["lifecycle", "rules"]).stdout;
+    let document: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let ids: Vec<_> = document["Rules"].as_array().unwrap().iter().map(|rule| rule["ID"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["tier-abort-uploads", "tier-bundles-DEEP_ARCHIVE"]);
+    assert_eq!(document["Rules"][1]["Filter"]["And"]["Prefix"], "a/b/_bundles/", "{document:#}");
+    let drift = tell.ends(7, now, &["lifecycle", "drift", "--exit-code"]);
+    assert!(drift.stdout.contains("the bucket has no rule tier-bundles-DEEP_ARCHIVE"), "{drift:#?}");
+    tell.ends(2, now, &["lifecycle", "rules", "--put"]);
+    tell.ends(0, now, &["lifecycle", "rules", "--put", "--yes"]);
+    tell.ends(0, now, &["lifecycle", "drift", "--exit-code"]);
+
+    // The bundle is put as it is and tagged; a rule of the bucket moves it, and the next run learns of it.
+    tell.ends(0, now, &["lifecycle", "apply", "--yes"]);
+    let bundle = {
+        let mut bucket = server.bucket();
+        let (key, versions) = bucket.objects.iter_mut().find(|(key, _)| key.contains("_bundles/")).unwrap();
+        let version = versions.last_mut().unwrap();
+        assert_eq!((version.class.as_str(), version.tags.as_str()), ("STANDARD", "tier-class=DEEP_ARCHIVE"));
+        version.class = "DEEP_ARCHIVE".to_owned();
+        key.clone()
+    };
+    let drift = tell.ends(7, now, &["lifecycle", "drift", "--exit-code"]);
+    assert!(drift.stdout.contains("is in DEEP_ARCHIVE, the catalog says STANDARD"), "{drift:#?}");
+    tell.ends(0, now, &["lifecycle", "apply", "--yes"]);
+    tell.ends(0, now, &["lifecycle", "drift", "--exit-code"]);
+    tell.ends(4, now, &["query", QUESTION]);
+    // What nobody put there, and a bucket that keeps what is deleted.
+    {
+        let mut bucket = server.bucket();
+        let copy = bucket.objects[&bundle].clone();
+        bucket.objects.insert("a/b/events/theirs.parquet".to_owned(), copy);
+        bucket.versioned = true;
+    }
+    let drift = tell.ends(7, now, &["lifecycle", "drift", "--exit-code"]).stdout;
+    assert!(drift.contains("events/theirs.parquet") && drift.contains("the bucket is versioned"), "{drift}");
+}

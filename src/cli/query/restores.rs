@@ -2,10 +2,10 @@
 
 use crate::cli::App;
 use crate::cli::restore::{count, mark, poll_of, say_started, terms};
-use crate::cli::words::{archive_option, quoted};
+use crate::cli::words::archive_option;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Retrieval, Usd};
+use crate::model::{Retrieval, Usd, shell_word};
 use crate::query::{Engine, Plan};
 use crate::restore::{self, Count, Needed};
 
@@ -71,5 +71,5 @@ pub fn started(app: &App, engine: &Engine, plan: &Plan, job: &str) -> Error {
     Error::new(Kind::RestoreNeeded, format!("the files this query needs are being restored: job {job}"))
         .hint("when they are readable, ask again")
         .command(format!("tier restore status {job} --wait {archive}"))
-        .command(format!("tier query --as-of {version} {} {archive}", quoted(plan.sql().trim())))
+        .command(format!("tier query --as-of {version} {} {archive}", shell_word(plan.sql().trim())))
 }

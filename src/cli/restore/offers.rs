@@ -7,9 +7,10 @@ use super::{PlanArgs, StartArgs, mark, terms};
 use crate::cli::App;
 use crate::cli::question::archived_files;
 use crate::cli::spending::{check_consent, consent};
-use crate::cli::words::{archive_option, counted, quoted, when};
+use crate::cli::words::{archive_option, counted, when};
 use crate::error::{Error, Kind, Result};
 use crate::model::Retrieval;
+use crate::model::shell_word;
 use crate::restore::{self, Choice, Count, Limits, Offer, RestorePlan, StartReport};
 
 /// Of the table of offers.
@@ -134,7 +135,7 @@ fn start_command(app: &App, plan: &RestorePlan, offer: &Offer) -> String {
     format!(
         "tier restore start --as-of {} --query {} --retrieval {} --days {} --max-cost {} {}",
         plan.version,
-        quoted(&plan.sql),
+        shell_word(&plan.sql),
         offer.retrieval,
         plan.days,
         offer.cost_usd.round_up(),

@@ -10,9 +10,10 @@ use super::{CancelArgs, ExtendArgs, NOT_READABLE, StatusArgs, mark, max_cost, te
 use crate::cli::App;
 use crate::cli::parse::parse_duration;
 use crate::cli::spending::{check_consent, consent};
-use crate::cli::words::{archive_option, quoted, when};
+use crate::cli::words::{archive_option, when};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::model::shell_word;
 use crate::restore::{self, Job, JobState, JobStatus, Terms};
 
 /// Of the time that a restore takes at most, between two looks.
@@ -82,7 +83,7 @@ pub fn poll_of(job: &Job, terms: &Terms) -> Duration {
 }
 
 fn query_command(app: &App, status: &JobStatus) -> String {
-    format!("tier query --as-of {} {} {}", status.version, quoted(&status.sql), archive_option(app))
+    format!("tier query --as-of {} {} {}", status.version, shell_word(&status.sql), archive_option(app))
 }
 
 fn show(app: &App, status: &JobStatus, command: Option<&str>) -> String {
@@ -121,7 +122,7 @@ fn show(app: &App, status: &JobStatus, command: Option<&str>) -> String {
         let start = format!(
             "tier restore start --as-of {} --query {} --retrieval {} --days {} {}",
             status.version,
-            quoted(&status.sql),
+            shell_word(&status.sql),
             status.retrieval,
             status.days,
             archive_option(app)
