@@ -70,6 +70,9 @@ impl fmt::Display for Reason {
             Self::Held { hold } => write!(f, "stays: legal hold {hold}"),
             Self::AlreadyThere { class } => write!(f, "stays: is in {class}"),
             Self::WaitsForBucketRule { class } => write!(f, "stays: waits for the bucket's rule to move it to {class}"),
+            Self::PaysBackTooLate { month, of_months: 0 } => {
+                write!(f, "stays: older than `[lifecycle] horizon`, a move would pay back after month {month}")
+            }
             Self::PaysBackTooLate { month, of_months } => {
                 write!(f, "stays: pays back after month {month} of {of_months}")
             }

@@ -5,7 +5,7 @@
 //! narrows within.
 //!
 //! # Flow
-//! [`sources`] fetches the cells' files ahead; the files of a cell are merged; [`write`] encodes into a local temporary
+//! [`sources`] fetches the cells' files ahead; the files of a cell are merged; [`mod@write`] encodes into a local temporary
 //! file. That is read back: its bytes must be those written, and [`verify`] decodes them and compares every row with what
 //! was read from the cells. Putting it on the store is the caller's.
 //!
