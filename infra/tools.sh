@@ -3,13 +3,16 @@
 #
 #   infra/tools.sh            everything
 #   infra/tools.sh minio      the MinIO server, built with Go (a few minutes the first time); prints its path
+#   infra/tools.sh mc         the MinIO client, built with Go; prints its path
 #   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
+#   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
 #
 # They go to $TIER_TOOLS_DIR, by default ~/.cache/tier/tools. Names carry the version, so a new pin installs beside the
 # old one. An install is built in a temporary folder and renamed when complete: a killed one is never taken for finished.
 set -euo pipefail
 
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
+MC_VERSION=v0.0.0-20250313080218-cf909e1063a9
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${TIER_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/tools}
@@ -26,52 +29,62 @@ new_building_folder() {
     building=$(mktemp -d "$tools/.building.XXXXXX")
 }
 
-install_minio() {
-    local name=minio-$MINIO_VERSION
+install_go_program() { # NAME VERSION
+    local name=$1-$2
     if [[ ! -x $tools/$name ]]; then
-        command -v go >/dev/null || die "MinIO is built with Go, which is not on PATH: install it from https://go.dev/dl"
-        say "building MinIO $MINIO_VERSION, this takes a few minutes"
+        command -v go >/dev/null || die "$1 is built with Go, which is not on PATH: install it from https://go.dev/dl"
+        say "building $1 $2, this takes a few minutes"
         new_building_folder
         GOBIN=$building CGO_ENABLED=0 nice go install -trimpath -ldflags='-s -w' \
-            "github.com/minio/minio@$MINIO_VERSION" >&2 || die "go install of MinIO failed, see above"
-        mv -f "$building/minio" "$tools/$name"
+            "github.com/minio/$1@$2" >&2 || die "go install of $1 failed, see above"
+        mv -f "$building/$1" "$tools/$name"
         rmdir "$building"
         building=
     fi
     echo "$tools/$name"
 }
 
-install_readers() {
-    command -v python3 >/dev/null || die "the reader checks need Python 3.10 or newer: install python3"
+install_venv() { # NAME REQUIREMENTS PROGRAM
+    command -v python3 >/dev/null || die "$1 need Python 3.10 or newer: install python3"
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
         die "this python3 cannot make a venv: install its venv module (Debian: apt-get install python3-venv)"
     local name
-    name=$(python3 - "$here/requirements.txt" <<'PY'
+    name=$(python3 - "$1" "$here/$2" <<'PY'
 import hashlib, sys
-pins = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12]
-print(f"readers-py{sys.version_info.major}.{sys.version_info.minor}-{pins}")
+pins = hashlib.sha256(open(sys.argv[2], "rb").read()).hexdigest()[:12]
+print(f"{sys.argv[1]}-py{sys.version_info.major}.{sys.version_info.minor}-{pins}")
 PY
     )
-    if [[ ! -x $tools/$name/bin/python ]]; then
-        say "installing DuckDB, Polars and pyarrow into a venv"
+    if [[ ! -x $tools/$name/bin/$3 ]]; then
+        say "installing what $2 names into a venv"
         new_building_folder
         python3 -m venv "$building/$name"
         "$building/$name/bin/python" -m pip install --quiet --disable-pip-version-check \
-            --requirement "$here/requirements.txt" >&2 || die "pip install of the readers failed, see above"
+            --requirement "$here/$2" >&2 || die "pip install of $2 failed, see above"
         # Fails when a second install has finished meanwhile; then that one is used.
-        mv "$building/$name" "$tools/" 2>/dev/null || [[ -x $tools/$name/bin/python ]] || die "rename $tools/$name: failed"
+        mv "$building/$name" "$tools/" 2>/dev/null || [[ -x $tools/$name/bin/$3 ]] || die "rename $tools/$name: failed"
         rm -rf "$building"
         building=
     fi
-    echo "$tools/$name/bin/python"
+    echo "$tools/$name/bin/$3"
 }
+
+install_minio() { install_go_program minio "$MINIO_VERSION"; }
+install_mc() { install_go_program mc "$MC_VERSION"; }
+install_readers() { install_venv readers requirements.txt python; }
+# Its python, not its moto_server: scripts of a venv name the folder that it was built in.
+install_moto() { install_venv moto requirements-moto.txt python; }
 
 case ${1:-all} in
     minio) install_minio ;;
+    mc) install_mc ;;
     readers) install_readers ;;
+    moto) install_moto ;;
     all)
         install_minio
+        install_mc
         install_readers
+        install_moto
         ;;
-    *) die "unknown part '$1': use minio, readers, or no argument for both" ;;
+    *) die "unknown part '$1': use minio, mc, readers, moto, or no argument for all" ;;
 esac

@@ -60,6 +60,14 @@ impl Random {
     }
 }
 
+impl Random {
+    /// Evenly spread over 0 ≤ x < 1: for the jitter of retries.
+    pub fn fraction(&self) -> f64 {
+        let digits = u32::from_str_radix(&self.id()[..8], 16).expect("an id is of hex digits");
+        f64::from(digits) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
 /// SplitMix64, <https://prng.di.unimi.it/splitmix64.c>
 fn split_mix(state: &AtomicU64) -> u64 {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! exports ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
-//!                │
+//!                │                        │ lifecycle, by the events' age
+//!                │                        └▶ _bundles/month=/bucket=/*.parquet   a month's cells as few objects, any class
 //!                └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
-//!                                   │
-//!                  query ◀──────────┘  prune by root, leaf, file, row group, page; never list data
+//!                                   │                    └▶ _tier/pack/*.pack   footers and cells of what may be archived
+//!                  query ◀──────────┘  prune by root, leaf, file, cell, row group, page; never list data
+//!                    └── restore ─▶ a readable copy of exactly what a question needs, for a while
 //! ```
 //!
 //! # What always holds
@@ -17,6 +19,8 @@
 //! - **An event is archived once.** Its identity is (tenant, type, date, event id); the same identity with the same
 //!   content is a duplicate, with other content a dead letter.
 //! - **An answer is never silently short.** What a query cannot read it names before it reads anything.
+//! - **Nothing is deleted unasked.** Data expires only by a rule that says so, never under a legal hold, and leaves the
+//!   catalog first; objects go when no version that may still be read needs them.
 //! - **Memory is bounded** by a setting, however large the input and however many cells it has.
 //!
 //! # The catalog's format
@@ -30,7 +34,12 @@
 //!   [`catalog::RootDocument`]. A reader refuses a `format_version` or a `required_features` entry it does not know.
 //! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
 //!   `<name>.audit.parquet` beside it holds what only audits need.
+//!   A root whose files were deleted is a stub: the entry `tier.root.expired` names it and what it did.
+//! - `_tier/pack/<name>.pack`: for each data file that may be archived its list of cells (Parquet, of bundles) and a
+//!   copy of its last bytes, page index and footer; the leaf says where. See [`data::pack`].
+//! - `_tier/restore/<job>.json`: what a restore job asked for, and for which question.
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
+//! - `_tier/vault/`: one JSON record per copy of a data file in a Glacier vault.
 //! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
 //!
 //! # The map
@@ -45,7 +54,7 @@
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`] | operations |
+//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -58,6 +67,7 @@ pub mod clock;
 pub mod context;
 pub mod data;
 pub mod error;
+pub mod lifecycle;
 pub mod model;
 pub mod progress;
 pub mod query;
@@ -67,3 +77,4 @@ pub mod simulate;
 pub mod status;
 pub mod store;
 pub mod vacuum;
+pub mod vault;

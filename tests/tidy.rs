@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     &["catalog"],
     &["data"],
     &["scan"],
-    &["archive", "query", "restore", "simulate", "status", "vacuum"],
+    &["archive", "lifecycle", "query", "restore", "simulate", "status", "vacuum", "vault"],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

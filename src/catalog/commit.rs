@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::document::{BUNDLES_FEATURE, DeadLetterFile, Operation, RootDocument};
+use super::expired::Stub;
 use super::leaf::{LeafRef, LiveFile, NewFile, write_leaves};
 use super::root::Root;
 use super::snapshot::{self, Snapshot};
@@ -122,6 +123,13 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
             return Ok(Outcome::Committed(finish(store, root, sha256).await));
         }
         let winner = match store.get_opt(&Layout::root(version)).await {
+            Ok(Some(bytes)) if Stub::decode(bytes.clone())?.is_some() => {
+                return Err(Error::new(
+                    Kind::TryAgain,
+                    format!("version {version} was committed and has expired since"),
+                )
+                .hint("this run stood still for long: run it again"));
+            }
             Ok(Some(bytes)) => Root::decode(bytes).with_context(|| format!("read version {version}"))?,
             // Not there: the put failed for good, or the store lost sight of it for a moment.
             Ok(None) => match created {

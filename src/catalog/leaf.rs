@@ -65,8 +65,13 @@ impl LeafRef {
 
 impl<'a> From<&'a LeafRef> for Covered<'a> {
     fn from(leaf: &'a LeafRef) -> Self {
-        let LeafRef { tenants, event_types, dates, ts, rows, .. } = leaf;
-        Covered { tenants, event_types, dates, ts, rows: *rows }
+        Covered {
+            tenants: leaf.tenants.as_text(),
+            event_types: leaf.event_types.as_text(),
+            dates: leaf.dates.clone(),
+            ts: leaf.ts.clone(),
+            rows: leaf.rows,
+        }
     }
 }
 
@@ -150,6 +155,21 @@ pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFi
     let files = decode_leaf(bytes).with_context(phrase)?;
     let alive = |position: &u32| leaf.deleted.binary_search(position).is_err();
     Ok((0..).zip(files).filter(|(position, _)| alive(position)).collect())
+}
+
+/// The audits of a leaf's files, by position, the deleted ones included.
+pub async fn read_audits(store: &Store, leaf_path: &str) -> Result<Vec<FileAudit>> {
+    let path = Layout::audit_of(leaf_path);
+    let bytes = store.get(&path).await?;
+    let (batch, _) = table::decode(bytes, AUDIT_KEY).with_context(|| format!("read {}", store.address(&path)))?;
+    let sha256 = table::texts(&batch, "sha256")?;
+    let (min, max) = (table::texts(&batch, "min_event_id")?, table::texts(&batch, "max_event_id")?);
+    let audit = |row| FileAudit {
+        sha256: sha256(row).to_owned(),
+        min_event_id: min(row).to_owned(),
+        max_event_id: max(row).to_owned(),
+    };
+    Ok((0..batch.num_rows()).map(audit).collect())
 }
 
 fn sort_key(file: &DataFile) -> (&str, &str, Date, i64, &str) {

@@ -18,6 +18,7 @@
 
 mod commit;
 mod document;
+mod expired;
 mod invariants;
 mod leaf;
 mod ledger;
@@ -28,10 +29,11 @@ pub mod table;
 
 pub use commit::{Change, Outcome, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
+pub use expired::Stub;
 pub use leaf::{FileAudit, LeafRef, LiveFile, NewFile};
 pub use ranges::Covered;
 pub use root::Root;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Version};
 
 /// The version of the root and leaf formats this code writes. A reader refuses a higher one.
 pub const FORMAT_VERSION: u32 = 1;

@@ -10,27 +10,32 @@ use super::table;
 use crate::error::{Error, Result};
 use crate::model::{DataFile, KeyRange, date_of_days, days_of_date};
 
-/// What a leaf or a data file covers, as far as the catalog knows.
-#[derive(Debug, Clone, Copy)]
+/// What a leaf, a data file or a run of rows in one covers, as far as the catalog knows.
+#[derive(Debug, Clone)]
 pub struct Covered<'a> {
-    pub tenants: &'a KeyRange<String>,
-    pub event_types: &'a KeyRange<String>,
-    pub dates: &'a KeyRange<Date>,
+    pub tenants: KeyRange<&'a str>,
+    pub event_types: KeyRange<&'a str>,
+    pub dates: KeyRange<Date>,
     /// Microseconds since the epoch, UTC.
-    pub ts: &'a KeyRange<i64>,
+    pub ts: KeyRange<i64>,
     pub rows: u64,
 }
 
 impl<'a> From<&'a DataFile> for Covered<'a> {
     fn from(file: &'a DataFile) -> Self {
-        let DataFile { tenants, event_types, dates, ts, rows, .. } = file;
-        Covered { tenants, event_types, dates, ts, rows: *rows }
+        Covered {
+            tenants: file.tenants.as_text(),
+            event_types: file.event_types.as_text(),
+            dates: file.dates.clone(),
+            ts: file.ts.clone(),
+            rows: file.rows,
+        }
     }
 }
 
 /// `tenant_min` to `ts_max`, a row for each item.
 pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
-    fn texts<'a>(items: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a String) -> ArrayRef {
+    fn texts<'a>(items: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
         Arc::new(StringArray::from_iter_values(items.iter().map(get)))
     }
     let dates = |get: fn(&Covered) -> Date| -> ArrayRef {
@@ -40,10 +45,10 @@ pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
         Arc::new(TimestampMicrosecondArray::from_iter_values(items.iter().map(get)).with_timezone("UTC"))
     };
     vec![
-        ("tenant_min", texts(items, |item| &item.tenants.min)),
-        ("tenant_max", texts(items, |item| &item.tenants.max)),
-        ("event_type_min", texts(items, |item| &item.event_types.min)),
-        ("event_type_max", texts(items, |item| &item.event_types.max)),
+        ("tenant_min", texts(items, |item| item.tenants.min)),
+        ("tenant_max", texts(items, |item| item.tenants.max)),
+        ("event_type_min", texts(items, |item| item.event_types.min)),
+        ("event_type_max", texts(items, |item| item.event_types.max)),
         ("date_min", dates(|item| item.dates.min)),
         ("date_max", dates(|item| item.dates.max)),
         ("ts_min", times(|item| item.ts.min)),

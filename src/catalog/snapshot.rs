@@ -1,5 +1,6 @@
 //! A version of the archive, opened for reading.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,9 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{LeafRef, LiveFile, read_leaf};
+use super::document::Operation;
+use super::expired::Stub;
+use super::leaf::{FileAudit, LeafRef, LiveFile, read_audits, read_leaf};
 use super::ledger;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -24,6 +27,30 @@ pub struct Snapshot {
     root: Arc<Root>,
     /// Of the root's bytes: the next commit carries it.
     sha256: Arc<str>,
+}
+
+/// A version that was committed.
+#[derive(Debug, Clone)]
+pub enum Version {
+    Retained(Snapshot),
+    /// Some of its files are deleted; what it did is still known.
+    Expired(Stub),
+}
+
+impl Version {
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Version::Retained(snapshot) => snapshot.root.document.time,
+            Version::Expired(stub) => stub.time,
+        }
+    }
+
+    pub fn operation(&self) -> &Operation {
+        match self {
+            Version::Retained(snapshot) => &snapshot.root.document.operation,
+            Version::Expired(stub) => &stub.operation,
+        }
+    }
 }
 
 /// `_tier/hint`: where to begin looking. It may be old or missing, never needed.
@@ -58,8 +85,9 @@ impl Snapshot {
     }
 
     pub async fn at_version(store: &Store, version: u64) -> Result<Self> {
-        match store.get_opt(&Layout::root(version)).await? {
-            Some(bytes) => Self::decode(store, version, bytes),
+        match Self::look(store, version).await? {
+            Some(Version::Retained(snapshot)) => Ok(snapshot),
+            Some(Version::Expired(stub)) => Err(expired(&stub)),
             None => Err(no_such_version(store, format!("there is no version {version}")).await?),
         }
     }
@@ -70,17 +98,28 @@ impl Snapshot {
         let (mut low, mut high, mut found) = (0, versions.len(), None);
         while low < high {
             let middle = low + (high - low) / 2;
-            let snapshot = Self::at_version(store, versions[middle]).await?;
-            if snapshot.root.document.time <= time {
-                low = middle + 1;
-                found = Some(snapshot);
-            } else {
-                high = middle;
+            let version = Self::look(store, versions[middle]).await?;
+            match version.filter(|version| version.time() <= time) {
+                Some(version) => {
+                    low = middle + 1;
+                    found = Some(version);
+                }
+                None => high = middle,
             }
         }
         match found {
-            Some(snapshot) => Ok(snapshot),
+            Some(Version::Retained(snapshot)) => Ok(snapshot),
+            Some(Version::Expired(stub)) => Err(expired(&stub)),
             None => Err(no_such_version(store, format!("the archive has no version as old as {time:.0}")).await?),
+        }
+    }
+
+    /// A version, retained or expired; `None` when it was never made.
+    pub async fn look(store: &Store, version: u64) -> Result<Option<Version>> {
+        let Some(bytes) = store.get_opt(&Layout::root(version)).await? else { return Ok(None) };
+        match Stub::decode(bytes.clone()).with_context(|| format!("read version {version}"))? {
+            Some(stub) => Ok(Some(Version::Expired(stub))),
+            None => Self::decode(store, version, bytes).map(|snapshot| Some(Version::Retained(snapshot))),
         }
     }
 
@@ -116,7 +155,8 @@ impl Snapshot {
         &self.root.document.schema
     }
 
-    pub(super) fn sha256(&self) -> &str {
+    /// Of the root's bytes.
+    pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
@@ -135,6 +175,19 @@ impl Snapshot {
         Ok(leaves.into_iter().flat_map(live).collect())
     }
 
+    /// What audits need of these files, in their order.
+    pub async fn audits(&self, files: &[LiveFile]) -> Result<Vec<FileAudit>> {
+        let mut by_leaf: HashMap<&str, Vec<FileAudit>> = HashMap::new();
+        for live in files {
+            if !by_leaf.contains_key(live.leaf.as_str()) {
+                by_leaf.insert(&live.leaf, read_audits(&self.store, &live.leaf).await?);
+            }
+        }
+        let audit = |live: &LiveFile| by_leaf[live.leaf.as_str()].get(live.position as usize).cloned();
+        let missing = |live: &LiveFile| Error::failed(format!("the audit of {} is missing", live.file.path));
+        files.iter().map(|live| audit(live).ok_or_else(|| missing(live))).collect()
+    }
+
     /// The leaves that `keep` picks, each with its live files and their positions.
     pub async fn leaves(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<(LeafRef, Vec<(u32, DataFile)>)>> {
         let kept: Vec<LeafRef> = self.root.leaves.iter().filter(|leaf| keep(leaf)).cloned().collect();
@@ -148,7 +201,7 @@ impl Snapshot {
             .await
     }
 
-    /// Versions that can still be read, ascending.
+    /// All versions, the expired ones included, ascending.
     pub async fn versions(&self) -> Result<Vec<u64>> {
         listed_versions(&self.store, None).await
     }
@@ -187,13 +240,24 @@ fn no_archive(store: &Store) -> Error {
         .command(format!("tier archive EXPORT --archive {}", store.location()))
 }
 
+fn expired(stub: &Stub) -> Error {
+    Error::usage(format!(
+        "version {} of {:.0} has expired: some of its files were replaced and deleted",
+        stub.version, stub.time
+    ))
+    .code("expired-version")
+    .hint("ask a later version; the newest has every event that is still kept")
+}
+
 async fn no_such_version(store: &Store, message: String) -> Result<Error> {
     let versions = listed_versions(store, None).await?;
     let Some((&oldest, &newest)) = versions.first().zip(versions.last()) else {
         return Ok(no_archive(store));
     };
-    let root = store.get(&Layout::root(oldest)).await?;
-    let since = Root::decode(root)?.document.time;
+    let since = match Snapshot::look(store, oldest).await? {
+        Some(version) => version.time(),
+        None => return Ok(no_archive(store)),
+    };
     Ok(Error::usage(message)
         .code("no-such-version")
         .hint(format!("the oldest there is: version {oldest} of {since:.0}; the newest: version {newest}")))

@@ -7,7 +7,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -56,6 +56,14 @@ pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
     let reader = builder.with_batch_size(rows.max(1)).build().context("read a catalog file")?;
     let batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
     Ok((concat_batches(&schema, &batches).context("decode a catalog file")?, value))
+}
+
+/// The text stored under `key`, without decoding any rows; `None` when there is none.
+pub fn value(bytes: Bytes, key: &str) -> Result<Option<String>> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::load(&bytes, options).context("read a catalog file")?;
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    Ok(pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone()))
 }
 
 /// The texts of a column.

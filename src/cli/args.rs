@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
-use super::{archive, dead_letter, query, restore, revert, simulate, status, vacuum};
+use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +15,7 @@ Examples:
   tier status --archive ./a
 
 Every day:  archive, query, status
-Deep tier:  restore, simulate
+Deep tier:  lifecycle, restore, hold, vault, simulate
 Care:       dead-letter, revert, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
@@ -89,6 +90,21 @@ pub enum Color {
     Never,
 }
 
+/// What becomes of a question when archived files are in the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnArchived {
+    /// Fail before the first read, and say what a restore takes
+    #[default]
+    Fail,
+    /// Answer without them, and say what is missing
+    Skip,
+    /// Start the restore
+    Restore,
+    /// Start the restore, wait for it, and answer
+    Wait,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -111,6 +127,12 @@ pub enum Verb {
     Restore(restore::RestoreArgs),
     /// Show what an archive will cost, year by year, before there is one
     Simulate(simulate::SimulateArgs),
-    /// Delete what killed runs left behind
+    /// Move old data to cheaper storage classes, and expire what the policy expires
+    Lifecycle(lifecycle::LifecycleArgs),
+    /// Put legal holds in force and lift them
+    Hold(hold::HoldArgs),
+    /// Keep second copies in a Glacier vault that you already have
+    Vault(vault::VaultArgs),
+    /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
 }

@@ -3,7 +3,10 @@
 mod archive;
 mod args;
 mod dead_letter;
+mod hold;
+mod lifecycle;
 mod parse;
+mod policy;
 mod progress;
 pub mod query;
 mod question;
@@ -15,6 +18,7 @@ mod spending;
 mod status;
 mod ui;
 mod vacuum;
+mod vault;
 mod words;
 
 use std::sync::Arc;
@@ -85,7 +89,10 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Status(args) => status::run(&App::open(settings, ui).await?, args).await,
             Verb::DeadLetter(args) => dead_letter::run(&App::open(settings, ui).await?, args).await,
             Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
+            Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
+            Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
             Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
+            Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }

@@ -2,10 +2,12 @@
 
 mod cells;
 mod complete;
+mod estimate;
 mod format;
 mod json;
 mod output;
 mod plans;
+mod restores;
 mod shell;
 mod table;
 mod text;
@@ -17,13 +19,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::App;
-use super::parse::{parse_bytes, parse_time};
+use super::args::OnArchived;
+use super::parse::{parse_bytes, parse_time, parse_usd};
 use crate::error::{Context, Error, Result};
+use crate::model::Usd;
 use crate::progress::Stop;
-use crate::query::{Answer, AsOf, Engine, QuerySettings, Statement};
+use crate::query::{self, Answer, AsOf, Budget, Engine, QuerySettings, Statement, Tariff};
 
 use format::{Format, MaxRows, Style};
 use output::Target;
+
+/// The exit code of an answer that lacks what it was told to leave out.
+const PARTIAL: u8 = 3;
 
 /// How often a running query looks whether it should stop.
 const STOP_POLL: Duration = Duration::from_millis(50);
@@ -32,13 +39,17 @@ const EXAMPLES: &str = "\
 Examples:
   tier query \"SELECT event_type, count(*) FROM events WHERE date = '2026-08-24' GROUP BY 1\"
   tier query -f report.sql --format parquet --output report.parquet
+  tier query --estimate \"SELECT * FROM events WHERE tenant_id = 'acme' AND date < '2020-01-01'\"
   tier query
 
 Without SQL it is a shell on a terminal, and reads SQL from stdin otherwise. The one table is `events`.
 --json means --format json: rows; what the query took is written by --report.
 
-Exit codes: 0 answered, 1 failed, 2 the SQL or an option is wrong, 4 archived files must be restored first,
-5 over the memory limit, 6 the store does not answer, 130 interrupted, 143 terminated.";
+Archived files that a question needs are known before anything is read; --on-archived says what happens then.
+
+Exit codes: 0 answered whole, 1 failed, 2 the SQL or an option is wrong, 3 answered without archived files, as asked
+for (the last line on stderr says what is missing), 4 archived files must be restored first or are being restored,
+5 over --max-cost, --max-bytes or the memory limit, 6 the store does not answer, 130 interrupted, 143 terminated.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,7 +70,23 @@ pub struct QueryArgs {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Say on stderr what was pruned, requested and read
+    /// What to do when archived files are in the way [default: fail]
+    #[arg(long, value_name = "WHAT", env = "TIER_ON_ARCHIVED")]
+    pub on_archived: Option<OnArchived>,
+
+    /// Print what the answer would take, and do not run it
+    #[arg(long)]
+    pub estimate: bool,
+
+    /// Refuse before the first read of data what would cost more, in dollars
+    #[arg(long, value_name = "USD", env = "TIER_MAX_COST")]
+    pub max_cost: Option<String>,
+
+    /// Refuse before the first read of data what would read more
+    #[arg(long, value_name = "SIZE", env = "TIER_MAX_BYTES")]
+    pub max_bytes: Option<String>,
+
+    /// Say on stderr what was pruned, requested, read and paid, against the estimate
     #[arg(long)]
     pub stats: bool,
 
@@ -87,14 +114,30 @@ pub struct QueryArgs {
 pub async fn run(app: &App, args: QueryArgs) -> Result<u8> {
     let settings = settings(app, &args)?;
     match sql_text(&args)? {
-        Some(sql) => batch(app, &args, &settings, &sql).await?,
-        None => shell::run(app, &args, settings).await?,
+        Some(sql) if args.estimate => estimate(app, &settings, &sql).await,
+        Some(sql) => batch(app, &args, &settings, &sql).await,
+        None => shell::run(app, &args, settings).await.map(|()| 0),
+    }
+}
+
+/// Says of every statement what it would take.
+async fn estimate(app: &App, settings: &QuerySettings, sql: &str) -> Result<u8> {
+    let mut engine = until_stopped(&app.context.stop, Engine::open(&app.context, settings)).await?;
+    let statements = engine.parse(sql)?;
+    if app.ui.json && statements.len() != 1 {
+        let message = format!("an estimate is one document of one statement, and here are {}", statements.len());
+        return Err(Error::usage(message));
+    }
+    for statement in statements {
+        let plan = until_stopped(&app.context.stop, engine.plan(statement)).await?;
+        estimate::print(app, &engine, &plan)?;
     }
     Ok(0)
 }
 
-/// Runs every statement, in order, up to the first error.
-async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str) -> Result<()> {
+/// Runs every statement, in order, up to the first error; the exit code says whether all answers are whole.
+async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str) -> Result<u8> {
+    let mut incomplete = Vec::new();
     let mut engine = until_stopped(&app.context.stop, Engine::open(&app.context, settings)).await?;
     let statements = engine.parse(sql)?;
     if statements.is_empty() {
@@ -106,21 +149,42 @@ async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str)
     }
     for statement in statements {
         let target = Target::open(args.output.as_deref(), &style, app.ui.stdout_is_terminal)?;
-        let answer = answer(app, &mut engine, statement, target, &style).await?;
+        let answer = answer(app, args, &mut engine, statement, target, &style).await?;
         if args.stats {
             say_stats(app, &answer);
         }
         if let Some(path) = &args.report {
             write_report(path, &answer.report())?;
         }
+        incomplete.extend(answer.incomplete().cloned());
     }
-    Ok(())
+    for incomplete in &incomplete {
+        app.ui.insist(&incomplete.to_string());
+    }
+    Ok(if incomplete.is_empty() { 0 } else { PARTIAL })
 }
 
 /// Runs one statement and writes its rows.
-async fn answer(app: &App, engine: &mut Engine, statement: Statement, target: Target, style: &Style) -> Result<Answer> {
+async fn answer(
+    app: &App,
+    args: &QueryArgs,
+    engine: &mut Engine,
+    statement: Statement,
+    target: Target,
+    style: &Style,
+) -> Result<Answer> {
+    let (on_archived, max_cost) = (on_archived(app, args), max_cost(args)?);
     let stop = &app.context.stop;
-    let mut answer = until_stopped(stop, engine.run(statement)).await?;
+    let mut plan = until_stopped(stop, engine.plan(statement.clone())).await?;
+    if !plan.unreadable().is_empty() && matches!(on_archived, OnArchived::Restore | OnArchived::Wait) {
+        let job = until_stopped(stop, restores::start(app, engine, &plan, max_cost)).await?;
+        if on_archived == OnArchived::Restore {
+            return Err(restores::started(app, engine, &plan, &job));
+        }
+        until_stopped(stop, restores::wait(app, &job)).await?;
+        plan = until_stopped(stop, engine.plan(statement)).await?;
+    }
+    let mut answer = engine.start(plan)?;
     let mut rows = style.start(&answer.schema(), target)?;
     while let Some(batch) = until_stopped(stop, answer.next()).await? {
         rows.write(&batch)?;
@@ -147,10 +211,32 @@ async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>) ->
 
 fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
     let memory = args.memory.as_deref().or(app.settings.file.query.memory.as_deref());
+    let wanted = on_archived(app, args);
+    if matches!(wanted, OnArchived::Restore | OnArchived::Wait) && !args.estimate {
+        restores::check_limit(app, max_cost(args)?)?;
+    }
+    if wanted == OnArchived::Wait && !args.estimate {
+        restores::check_clock(app)?;
+    }
     Ok(QuerySettings {
         as_of: args.as_of.as_deref().map(parse_as_of).transpose()?,
         memory_bytes: memory.map_or(Ok(QuerySettings::DEFAULT_MEMORY_BYTES), parse_bytes)?,
+        on_archived: match wanted {
+            OnArchived::Skip => query::OnArchived::Skip,
+            OnArchived::Fail | OnArchived::Restore | OnArchived::Wait => query::OnArchived::Fail,
+        },
+        budget: Budget { cost: max_cost(args)?, bytes: args.max_bytes.as_deref().map(parse_bytes).transpose()? },
+        tariff: Tariff { prices: app.settings.prices()?, pays_egress: app.settings.pays_egress() },
+        class_speed: app.settings.class_time().speed,
     })
+}
+
+fn on_archived(app: &App, args: &QueryArgs) -> OnArchived {
+    args.on_archived.or(app.settings.file.query.on_archived).unwrap_or_default()
+}
+
+fn max_cost(args: &QueryArgs) -> Result<Option<Usd>> {
+    args.max_cost.as_deref().map(parse_usd).transpose()
 }
 
 /// A version's number, or a time at which it was the newest.
@@ -207,6 +293,15 @@ fn say_stats(app: &App, answer: &Answer) {
         table::rows_counted(report.rows),
         report.elapsed_ms,
         report.version
+    ));
+    let simulated = if report.simulated { ", simulated" } else { "" };
+    app.ui.say(&format!(
+        "{} (prices of {}{simulated}) · estimated {} requests, {}, {}",
+        report.cost_usd,
+        report.prices_date,
+        query::count(report.estimate.requests),
+        indicatif::HumanBytes(report.estimate.bytes),
+        report.estimate.cost_usd
     ));
 }
 

@@ -5,10 +5,8 @@ use jiff::civil::Date;
 
 use super::App;
 use super::query::parse_as_of;
-use crate::catalog::Snapshot;
-use crate::error::{Context, Error, Result};
-use crate::model::{ArchivedFile, DataFile};
-use crate::query::AsOf;
+use crate::error::{Error, Result};
+use crate::query::{Engine, QuerySettings};
 use crate::restore::Needed;
 
 /// A question: as SQL, or as what the events have in common.
@@ -66,35 +64,15 @@ impl QuestionArgs {
         }
         Ok(format!("SELECT * FROM events WHERE {}", conditions.join(" AND ")))
     }
-
-    fn may_match(&self, file: &DataFile) -> bool {
-        self.tenant.as_ref().is_none_or(|tenant| file.tenants.contains(tenant))
-            && self.event_type.as_ref().is_none_or(|event_type| file.event_types.contains(event_type))
-            && self.from.is_none_or(|from| file.dates.max >= from)
-            && self.to.is_none_or(|to| file.dates.min <= to)
-    }
 }
 
 /// The archived files that answering the question reads.
 pub async fn archived_files(app: &App, question: &QuestionArgs) -> Result<Needed> {
     let sql = question.sql()?;
-    if question.query.is_some() || question.condition.is_some() {
-        return Err(
-            Error::failed("--query and --where are not answered yet").hint("use --tenant, --type, --from, --to")
-        );
-    }
-    let store = &app.context.store;
-    let snapshot = match question.as_of.as_deref().map(parse_as_of).transpose()? {
-        None => Snapshot::open(store).await?,
-        Some(AsOf::Version(version)) => Snapshot::at_version(store, version).await?,
-        Some(AsOf::Time(time)) => Snapshot::at_time(store, time).await?,
-    };
-    let files = snapshot.files(|_| true).await.context("find the files of the question")?;
-    let archived = files.into_iter().filter(|file| file.storage_class.is_archived() && question.may_match(file));
-    let files = archived
-        .map(|file| ArchivedFile { path: file.path, size_bytes: file.size_bytes, storage_class: file.storage_class })
-        .collect();
-    Ok(Needed { version: snapshot.version(), sql, files })
+    let as_of = question.as_of.as_deref().map(parse_as_of).transpose()?;
+    let engine = Engine::open(&app.context, &QuerySettings { as_of, ..QuerySettings::default() }).await?;
+    let files = engine.needs(&sql).await?;
+    Ok(Needed { version: engine.snapshot().version(), sql, files })
 }
 
 #[cfg(test)]

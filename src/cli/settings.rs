@@ -6,8 +6,9 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::args::Global;
+use super::args::{Global, OnArchived};
 use super::parse::parse_time;
+use super::policy::{BudgetSection, LifecycleSection};
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::model::Prices;
@@ -35,9 +36,13 @@ pub struct FileSettings {
     #[serde(default)]
     pub query: QuerySection,
     #[serde(default)]
+    pub simulation: SimulationSection,
+    #[serde(default)]
     pub prices: PricesSection,
     #[serde(default)]
-    pub simulation: SimulationSection,
+    pub lifecycle: LifecycleSection,
+    #[serde(default)]
+    pub budget: BudgetSection,
 }
 
 /// Of archives whose storage classes are simulated: a local folder.
@@ -75,6 +80,7 @@ pub struct EventsSection {
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub memory: Option<String>,
+    pub on_archived: Option<OnArchived>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -84,6 +84,13 @@ impl Ui {
         }
     }
 
+    /// A line that is said even to whom wants to hear only errors: without it an answer would mislead.
+    pub fn insist(&self, line: &str) {
+        self.bars.suspend(|| {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        });
+    }
+
     pub fn warn(&self, line: &str) {
         let style = style(AnsiColor::Yellow);
         self.say(&format!("{style}warning:{style:#} {line}"));

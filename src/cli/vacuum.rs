@@ -1,4 +1,4 @@
-//! `tier vacuum`: deletes what killed runs left behind.
+//! `tier vacuum`: deletes what killed runs left behind, and what was replaced or expired.
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
@@ -16,13 +16,14 @@ Examples:
   tier vacuum --dry-run
   tier vacuum --yes
 
-Nothing that any version names is ever deleted.")]
+The newest version keeps everything it names, and so do versions that were the newest within --grace. An older version
+that names replaced or expired files goes with them: --as-of can no longer ask it.")]
 pub struct VacuumArgs {
     /// Print what would be deleted
     #[arg(long)]
     dry_run: bool,
 
-    /// Leave files alone that are younger than this: their run may still be at work
+    /// Leave files alone that are younger than this, or were part of the archive since: a run or a query may need them
     #[arg(long, value_name = "AGE", default_value = DEFAULT_GRACE)]
     grace: String,
 }
@@ -38,6 +39,9 @@ pub async fn run(app: &App, args: VacuumArgs) -> Result<u8> {
         let lines: String =
             all().map(|orphan| format!("would delete {} ({})\n", orphan.path, HumanBytes(orphan.bytes))).collect();
         app.ui.data(&lines)?;
+        if !plan.expires.is_empty() {
+            app.ui.say(&format!("{} old versions could no longer be asked", HumanCount(plan.expires.len() as u64)));
+        }
         app.ui.say(&format!(
             "Plan: delete {} files, {}; {} are too young",
             HumanCount(count),
@@ -57,6 +61,9 @@ pub async fn run(app: &App, args: VacuumArgs) -> Result<u8> {
         app.ui.say(&format!("nothing to delete; {} files are too young", plan.young));
     } else {
         app.ui.say(&format!("deleted {} files, {}", HumanCount(report.deleted), HumanBytes(report.bytes)));
+        if report.expired_versions > 0 {
+            app.ui.say(&format!("{} old versions can no longer be asked", HumanCount(report.expired_versions)));
+        }
     }
     Ok(0)
 }

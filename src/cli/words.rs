@@ -1,5 +1,6 @@
 //! Times and commands as people read and paste them.
 
+use indicatif::HumanCount;
 use jiff::{SignedDuration, Timestamp};
 
 use super::App;
@@ -22,6 +23,12 @@ pub fn lasting(time: SignedDuration) -> String {
     let first = parts.iter().position(|(amount, _)| *amount > 0).unwrap_or(parts.len() - 1);
     let shown = parts[first..].iter().take(2).enumerate().filter(|(index, (amount, _))| *index == 0 || *amount > 0);
     shown.map(|(_, (amount, unit))| format!("{amount} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+/// `1 file`, `36,500 files`.
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", HumanCount(number))
 }
 
 /// The option that makes a printed command mean this archive from anywhere.

@@ -134,7 +134,8 @@ impl StoredFile {
                 }
             }
             let mask = ProjectionMask::roots(builder.parquet_schema(), [id_column]);
-            let inside = select(&[wanted.start - all.start..wanted.end - all.start], all.end - all.start);
+            let within = wanted.start - all.start..wanted.end - all.start;
+            let inside = select(std::slice::from_ref(&within), all.end - all.start);
             let reader = builder.with_row_groups(vec![group]).with_projection(mask).with_row_selection(inside).build();
             let mut position = wanted.start;
             for batch in reader.context("read the ids")? {

@@ -15,7 +15,7 @@ use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::catalog::table;
+use crate::catalog::{Covered, table};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Key, KeyRange, PackRef, Partition, date_of_days, days_of_date};
 use crate::store::Store;
@@ -39,6 +39,24 @@ pub struct CellRows {
     pub rows: u64,
     /// Microseconds since the epoch, UTC.
     pub ts: KeyRange<i64>,
+}
+
+impl<'a> From<&'a CellRows> for Covered<'a> {
+    fn from(run: &'a CellRows) -> Self {
+        Covered {
+            tenants: KeyRange::one(run.cell.tenant_id.as_str()),
+            event_types: KeyRange::one(run.cell.event_type.as_str()),
+            dates: KeyRange::one(run.cell.date),
+            ts: run.ts.clone(),
+            rows: run.rows,
+        }
+    }
+}
+
+impl<'a> From<&'a &CellRows> for Covered<'a> {
+    fn from(run: &'a &CellRows) -> Self {
+        Covered::from(*run)
+    }
 }
 
 /// What is hot of one data file.
@@ -89,20 +107,21 @@ pub async fn read(store: &Store, files: &[DataFile]) -> Result<Vec<Option<Packed
             by_pack.entry(&pack.path).or_default().push((index, pack));
         }
     }
-    let mut requests = Vec::new();
+    // What is fetched owns its names, so that the future may move between threads.
+    let mut requests: Vec<(String, Vec<(usize, PackRef)>)> = Vec::new();
     for (path, mut parts) in by_pack {
         parts.sort_by_key(|(_, pack)| pack.offset);
-        let mut run: Vec<(usize, &PackRef)> = Vec::new();
-        for part in parts {
-            if run.last().is_some_and(|(_, last)| part.1.offset > end(last) + COALESCE_BYTES) {
-                requests.push((path, std::mem::take(&mut run)));
+        let mut run: Vec<(usize, PackRef)> = Vec::new();
+        for (index, pack) in parts {
+            if run.last().is_some_and(|(_, last)| pack.offset > end(last) + COALESCE_BYTES) {
+                requests.push((path.to_owned(), std::mem::take(&mut run)));
             }
-            run.push(part);
+            run.push((index, pack.clone()));
         }
-        requests.push((path, run));
+        requests.push((path.to_owned(), run));
     }
     let fetched: Vec<Vec<(usize, Packed)>> = futures::stream::iter(requests)
-        .map(|(path, parts)| async move { fetch(store, path, &parts).await })
+        .map(|(path, parts)| async move { fetch(store, &path, &parts).await })
         .buffer_unordered(READS_IN_FLIGHT)
         .try_collect()
         .await?;
@@ -117,7 +136,7 @@ fn end(pack: &PackRef) -> u64 {
     pack.offset + u64::from(pack.cells_bytes) + u64::from(pack.footer_bytes)
 }
 
-async fn fetch(store: &Store, path: &str, parts: &[(usize, &PackRef)]) -> Result<Vec<(usize, Packed)>> {
+async fn fetch(store: &Store, path: &str, parts: &[(usize, PackRef)]) -> Result<Vec<(usize, Packed)>> {
     let start = parts[0].1.offset;
     let stop = parts.iter().map(|(_, pack)| end(pack)).max().expect("a run is never empty");
     let bytes = store.get_range(path, start..stop).await?;
@@ -125,7 +144,7 @@ async fn fetch(store: &Store, path: &str, parts: &[(usize, &PackRef)]) -> Result
     if (bytes.len() as u64) < stop - start {
         return Err(Error::failed("it is shorter than the catalog says").code("corrupt-pack")).with_context(phrase);
     }
-    let part = |(index, pack): &(usize, &PackRef)| {
+    let part = |(index, pack): &(usize, PackRef)| {
         let at = (pack.offset - start) as usize;
         let middle = at + pack.cells_bytes as usize;
         let cells = bytes.slice(at..middle);

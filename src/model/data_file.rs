@@ -40,6 +40,12 @@ impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
     }
 }
 
+impl KeyRange<String> {
+    pub fn as_text(&self) -> KeyRange<&str> {
+        KeyRange { min: &self.min, max: &self.max }
+    }
+}
+
 /// A data file as a leaf lists it: enough to prune and plan without touching the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {

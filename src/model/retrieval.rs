@@ -1,4 +1,4 @@
-//! How fast, and how dear, an archived object is restored.
+//! How fast a restore is asked to be, in S3's words (`GlacierJobParameters/Tier`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::StorageClass;
 use crate::error::Error;
 
-/// S3's retrieval tiers, fastest first.
+/// The retrieval tier of a restore, fastest and dearest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retrieval {
@@ -28,10 +28,13 @@ impl Retrieval {
         }
     }
 
-    /// DEEP_ARCHIVE has no Expedited,
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>
+    /// Whether objects of this class can be restored this way. What can be read as it lies needs no restore.
     pub fn is_offered_for(self, class: StorageClass) -> bool {
-        class.is_archived() && !(self == Self::Expedited && class == StorageClass::DeepArchive)
+        match class {
+            StorageClass::Glacier => true,
+            StorageClass::DeepArchive => self != Self::Expedited,
+            StorageClass::Standard | StorageClass::StandardIa | StorageClass::GlacierIr => false,
+        }
     }
 
     /// The next slower tier: what is asked for when this one has no capacity.
@@ -54,9 +57,9 @@ impl FromStr for Retrieval {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == text.to_ascii_lowercase()).ok_or_else(|| {
-            Error::usage(format!("`{text}` is not a retrieval tier"))
-                .hint("the tiers are expedited, standard and bulk; DEEP_ARCHIVE has no expedited")
+        Self::ALL.into_iter().find(|retrieval| retrieval.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::usage(format!("`{text}` is not a retrieval tier")).hint(format!("the tiers are {names}"))
         })
     }
 }
@@ -71,9 +74,9 @@ mod tests {
             assert_eq!(retrieval.as_str().parse::<Retrieval>().unwrap(), retrieval);
             assert_eq!(serde_json::to_value(retrieval).unwrap(), retrieval.as_str());
         }
-        assert_eq!("Bulk".parse::<Retrieval>().unwrap(), Retrieval::Bulk);
-        assert!(
-            "quick".parse::<Retrieval>().unwrap_err().hint_text().unwrap().contains("expedited, standard and bulk")
+        assert_eq!(
+            "Bulk".parse::<Retrieval>().unwrap_err().hint_text(),
+            Some("the tiers are expedited, standard, bulk")
         );
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Below this an amount is nothing: the cheapest request costs four hundred times as much.
 const NOTHING: f64 = 1e-9;
@@ -13,7 +13,7 @@ const CENT: f64 = 0.01;
 const WHOLE_DOLLARS: f64 = 1000.0;
 
 /// An amount of US dollars. An estimate: what is owed is on the store's bill.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Usd(pub f64);
 

@@ -1,18 +1,27 @@
 //! What a statement answers: a schema, batches as they come, and a report of what it took.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
+use jiff::civil::Date;
 use serde::Serialize;
 
+use super::archived::Missing;
 use super::errors;
-use super::ladder::Ladder;
+use super::estimate::{self, Estimate, Tariff};
+use super::ladder::{Ladder, count};
 use crate::clock::Stopwatch;
 use crate::error::{Context, Result};
+use crate::model::Usd;
 use crate::store::{Requests, Store};
+
+/// What a line names before it only counts.
+const NAMED: usize = 5;
 
 /// Rows on their way. Dropping it stops the query and what it still has in flight.
 pub struct Answer {
@@ -24,8 +33,48 @@ pub struct Answer {
     pub(super) ladder: Ladder,
     pub(super) rows: u64,
     pub(super) store: Store,
+    pub(super) tariff: Tariff,
+    pub(super) estimate: Estimate,
+    pub(super) incomplete: Option<Incomplete>,
+    /// Requests of the process before the statement, and those of planning it.
     pub(super) before: Requests,
+    pub(super) planning: Requests,
     pub(super) watch: Stopwatch,
+}
+
+/// What an answer lacks because files are archived, and the command that makes them readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    pub missing: Vec<Missing>,
+    /// That the question covers, those that are missing included.
+    pub months: u64,
+    pub command: String,
+}
+
+impl fmt::Display for Incomplete {
+    /// `incomplete: 2 of 36 months are archived (2019-03, 2019-04; tenants acme, globex); to complete: tier restore …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let months: Vec<&str> = self.missing.iter().map(|missing| missing.month.as_str()).collect();
+        let tenants: BTreeSet<&str> = self.missing.iter().flat_map(|m| m.tenants.iter().map(String::as_str)).collect();
+        let tenants: Vec<&str> = tenants.into_iter().collect();
+        write!(
+            f,
+            "incomplete: {} of {} months {} archived ({}; tenants {}); to complete: {}",
+            count(months.len() as u64),
+            count(self.months),
+            if months.len() == 1 { "is" } else { "are" },
+            first_of(&months),
+            first_of(&tenants),
+            self.command
+        )
+    }
+}
+
+fn first_of(names: &[&str]) -> String {
+    match names.len() {
+        n if n > NAMED => format!("{} and {} more", names[..NAMED].join(", "), count((n - NAMED) as u64)),
+        _ => names.join(", "),
+    }
 }
 
 /// Requests by kind, as a store bills them.
@@ -37,7 +86,7 @@ pub struct RequestCounts {
 }
 
 /// What an answer took, up to now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     pub format_version: &'static str,
     /// Of the archive that answered.
@@ -45,12 +94,23 @@ pub struct Report {
     pub rows: u64,
     /// Whether every event that the question covers was looked at.
     pub complete: bool,
+    /// By month, what was not.
+    pub missing: Vec<Missing>,
     pub files_total: u64,
     pub files_pruned: u64,
     pub files_scanned: u64,
+    /// Of those scanned: restored copies.
+    pub files_archived: u64,
     /// The catalog's included.
     pub requests: RequestCounts,
     pub bytes_read: u64,
+    /// What that costs on S3.
+    pub cost_usd: Usd,
+    pub prices_date: Date,
+    /// Whether the store has no storage classes of its own and sends no bill.
+    pub simulated: bool,
+    /// What was expected before the first data was read.
+    pub estimate: Estimate,
     pub elapsed_ms: u64,
 }
 
@@ -82,23 +142,36 @@ impl Answer {
         Ok(batches)
     }
 
-    pub fn ladder(&self) -> Ladder {
-        self.ladder
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// What it lacks, where it was told to leave out what is archived.
+    pub fn incomplete(&self) -> Option<&Incomplete> {
+        self.incomplete.as_ref()
     }
 
     pub fn report(&self) -> Report {
-        let Requests { list, get, head, bytes_read, .. } = self.store.requests().since(&self.before);
+        let planned = &self.ladder.planned;
+        let requests = self.store.requests().since(&self.before);
+        let cost_usd = estimate::spent(&self.tariff, planned, &self.planning, &requests.since(&self.planning));
         let files_total = self.ladder.pruned.files_total;
         Report {
             format_version: "1.0",
             version: self.version,
             rows: self.rows,
-            complete: true,
+            complete: self.incomplete.is_none(),
+            missing: self.incomplete.as_ref().map(|incomplete| incomplete.missing.clone()).unwrap_or_default(),
             files_total,
-            files_pruned: files_total.saturating_sub(self.ladder.planned.files),
-            files_scanned: self.ladder.planned.files,
-            requests: RequestCounts { list, get, head },
-            bytes_read,
+            files_pruned: files_total.saturating_sub(planned.files),
+            files_scanned: planned.files,
+            files_archived: planned.archived.len() as u64,
+            bytes_read: requests.bytes_read,
+            requests: requests.into(),
+            cost_usd,
+            prices_date: self.tariff.prices.date,
+            simulated: self.store.classes().is_simulated(),
+            estimate: self.estimate,
             elapsed_ms: self.watch.elapsed_ms(),
         }
     }
@@ -106,5 +179,28 @@ impl Answer {
     fn ladder_row(&self) -> Result<RecordBatch> {
         let (kind, ladder) = (StringArray::from(vec!["archive"]), StringArray::from(vec![self.ladder.to_string()]));
         RecordBatch::try_new(self.schema.clone(), vec![Arc::new(kind), Arc::new(ladder)]).context("explain the scan")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_completeness_line_names_months_and_tenants() {
+        let month = |month: &str, tenants: &[&str]| Missing {
+            month: month.to_owned(),
+            files: 1,
+            bytes: 10,
+            rows: 5,
+            tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
+        };
+        let missing = vec![month("2019-03", &["globex", "acme"]), month("2019-04", &["acme"])];
+        let incomplete = Incomplete { missing, months: 36, command: "tier restore start …".to_owned() };
+        assert_eq!(
+            incomplete.to_string(),
+            "incomplete: 2 of 36 months are archived (2019-03, 2019-04; tenants acme, globex); \
+             to complete: tier restore start …"
+        );
     }
 }

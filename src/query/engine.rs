@@ -1,6 +1,6 @@
 //! Runs statements over one version of the archive.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
@@ -11,7 +11,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{DescribeTable, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -20,14 +20,18 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::answer::Answer;
+use super::answer::{Answer, Incomplete};
+use super::archived::{self, Asked, Looked, Offer, Unreadable};
+use super::estimate::{Estimate, Tariff};
 use super::identifiers::Names;
-use super::ladder::{Ladder, count, size};
-use super::{AsOf, QuerySettings, errors, read_only, session, sql_type, times};
+use super::ladder::Ladder;
+use super::plan::{Plan, Work};
+use super::{AsOf, OnArchived, QuerySettings, errors, read_only, session, sql_type, times};
 use crate::catalog::Snapshot;
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
+use crate::model::ArchivedFile;
 use crate::scan::{EventsTable, PlannedFiles};
 use crate::store::Requests;
 
@@ -36,6 +40,7 @@ pub struct Engine {
     ctx: Ctx,
     session: SessionContext,
     table: Arc<EventsTable>,
+    settings: QuerySettings,
     /// Requests and time before the catalog was opened: the first answer's report includes that.
     opening: Option<(Requests, Stopwatch)>,
 }
@@ -57,11 +62,15 @@ impl Engine {
         }?;
         let table = Arc::new(EventsTable::new(snapshot));
         let session = session::open(ctx, table.clone(), settings)?;
-        Ok(Engine { ctx: ctx.clone(), session, table, opening })
+        Ok(Engine { ctx: ctx.clone(), session, table, settings: settings.clone(), opening })
     }
 
     pub fn snapshot(&self) -> &Snapshot {
         self.table.snapshot()
+    }
+
+    pub fn tariff(&self) -> &Tariff {
+        &self.settings.tariff
     }
 
     /// The columns of `events`, as SQL sees them.
@@ -83,52 +92,179 @@ impl Engine {
         DFParserBuilder::new(tokens).with_dialect(&dialect).build()?.parse_statements()
     }
 
-    /// Plans a statement and starts it. What cannot be answered whole fails here, before data is read.
+    /// Plans a statement and starts it. What cannot be answered whole, or not within the budget, fails here, before data
+    /// is read.
     pub async fn run(&mut self, statement: Statement) -> Result<Answer> {
+        let plan = self.plan(statement).await?;
+        self.start(plan)
+    }
+
+    /// The archived files that the statements of a text need, whether or not they can be read now.
+    pub async fn needs(&self, sql: &str) -> Result<Vec<ArchivedFile>> {
+        let mut files = BTreeSet::new();
+        for statement in self.parse(sql)? {
+            let (state, logical) = self.logical(&statement).await?;
+            let physical = self.physical(state, &logical).await.map_err(|error| statement.error(&error))?;
+            files.extend(PlannedFiles::of(&physical).archived_files());
+        }
+        Ok(files.into_iter().collect())
+    }
+
+    /// Finds out what a statement takes. With [`OnArchived::Skip`] that is without the files that cannot be read now.
+    pub async fn plan(&mut self, statement: Statement) -> Result<Plan> {
         let (before, watch) = self.opening.take().unwrap_or_else(|| (self.ctx.store.requests(), Stopwatch::start()));
-        let Statement { parsed, sql } = statement;
-        read_only::check_statement(&parsed)?;
-        let planning = |error: DataFusionError| errors::of_planning(&error, &sql);
-        let state = session::state(&self.ctx, &self.session);
-        let logical = state.statement_to_plan(parsed).await.map_err(planning)?;
-        read_only::check_plan(&logical)?;
-        let logical = times::read_as_times(logical).and_then(json_as_text).map_err(planning)?;
+        let planning = |error: DataFusionError| statement.error(&error);
+        let (state, logical) = self.logical(&statement).await?;
         self.table.take_report();
-        let (stream, ladder) = match &logical {
-            LogicalPlan::DescribeTable(describe) => (described(describe)?, self.ladder(PlannedFiles::default())),
+        let mut plan = Plan {
+            sql: statement.sql.clone(),
+            is_explained: matches!(logical, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)),
+            work: Work::Described(Arc::new(Schema::empty())),
+            ladder: self.ladder(PlannedFiles::default()),
+            unreadable: Vec::new(),
+            skipped: None,
+            before,
+            planning: Requests::default(),
+            watch,
+        };
+        match &logical {
+            LogicalPlan::DescribeTable(describe) => plan.work = Work::Described(describe.schema.clone()),
             LogicalPlan::Explain(explain) => {
                 // The plan of an EXPLAIN is text: what it explains is planned for its files, then once more for the text.
-                let inner = self.plan(state.clone(), explain.plan.as_ref().clone()).await.map_err(planning)?;
-                let ladder = self.ladder(PlannedFiles::of(&inner));
-                let plan = self.plan(state, logical.clone()).await.map_err(planning)?;
-                (execute_stream(plan, self.session.task_ctx()).map_err(planning)?, ladder)
+                let inner = self.physical(state.clone(), &explain.plan).await.map_err(planning)?;
+                plan.ladder = self.ladder(PlannedFiles::of(&inner));
+                plan.work = Work::Plan(self.physical(state, &logical).await.map_err(planning)?);
             }
             _ => {
-                let plan = self.plan(state, logical.clone()).await.map_err(planning)?;
-                let ladder = self.ladder(PlannedFiles::of(&plan));
-                refuse_archived(&ladder.planned)?;
-                (execute_stream(plan, self.session.task_ctx()).map_err(planning)?, ladder)
+                let physical = self.physical(state.clone(), &logical).await.map_err(planning)?;
+                plan.ladder = self.ladder(PlannedFiles::of(&physical));
+                plan.work = Work::Plan(physical);
+                self.look_at_archived(&mut plan, state, &logical).await.map_err(|error| match error {
+                    Trouble::Planning(error) => planning(error),
+                    Trouble::Looking(error) => error,
+                })?;
             }
+        }
+        plan.planning = self.ctx.store.requests().since(&plan.before);
+        Ok(plan)
+    }
+
+    /// Asks the store which of the plan's archived files can be read, and plans without the others if that is wanted.
+    async fn look_at_archived(
+        &self,
+        plan: &mut Plan,
+        state: SessionState,
+        logical: &LogicalPlan,
+    ) -> Result<(), Trouble> {
+        let speed = self.settings.class_speed;
+        let mut looked = Looked::default();
+        plan.unreadable = looked.unreadable(&self.ctx, &plan.ladder.planned, speed).await?;
+        if self.settings.on_archived != OnArchived::Skip || plan.unreadable.is_empty() {
+            return Ok(());
+        }
+        let months = plan.ladder.planned.months.len() as u64;
+        let mut skipped = Vec::new();
+        while !plan.unreadable.is_empty() {
+            skipped.append(&mut plan.unreadable);
+            self.table.leave_out(skipped.iter().map(|file: &Unreadable| file.share.path.clone()).collect());
+            let again = self.physical(state.clone(), logical).await;
+            self.table.leave_out(HashSet::new());
+            let physical = again.map_err(Trouble::Planning)?;
+            self.table.take_report();
+            plan.ladder.planned = PlannedFiles::of(&physical);
+            plan.unreadable = looked.unreadable(&self.ctx, &plan.ladder.planned, speed).await?;
+            plan.work = Work::Plan(physical);
+        }
+        let command = archived::start_command(&self.ctx, &self.settings.tariff, &skipped, self.asked(plan));
+        plan.skipped = Some(Incomplete { missing: archived::missing(&skipped), months, command });
+        Ok(())
+    }
+
+    /// Starts what was planned, unless files cannot be read or it would take more than it may.
+    pub fn start(&self, plan: Plan) -> Result<Answer> {
+        if !plan.unreadable.is_empty() {
+            return Err(self.refusal(&plan));
+        }
+        let estimate = self.estimate(&plan);
+        estimate.check(&self.settings.budget)?;
+        let planning = |error: DataFusionError| errors::of_planning(&error, &plan.sql);
+        let stream = match plan.work {
+            Work::Described(schema) => described(&schema)?,
+            Work::Plan(physical) => execute_stream(physical, self.session.task_ctx()).map_err(planning)?,
         };
         Ok(Answer {
             schema: stream.schema(),
             stream,
-            explained: matches!(logical, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)),
+            explained: plan.is_explained,
             version: self.snapshot().version(),
-            ladder,
+            ladder: plan.ladder,
             rows: 0,
             store: self.ctx.store.clone(),
-            before,
-            watch,
+            tariff: self.settings.tariff.clone(),
+            estimate,
+            incomplete: plan.skipped,
+            before: plan.before,
+            planning: plan.planning,
+            watch: plan.watch,
         })
     }
 
-    async fn plan(&self, state: SessionState, logical: LogicalPlan) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        DataFrame::new(state, logical).create_physical_plan().await
+    /// Why a plan with files that cannot be read is not started, and the way out.
+    pub fn refusal(&self, plan: &Plan) -> Error {
+        archived::refused(&self.ctx, &self.settings.tariff, &plan.ladder.planned, &plan.unreadable, self.asked(plan))
+    }
+
+    pub fn estimate(&self, plan: &Plan) -> Estimate {
+        Estimate::new(&self.settings.tariff, &plan.ladder.planned, &plan.planning)
+    }
+
+    /// What a restore of the plan's unreadable files costs, by tier.
+    pub fn offers(&self, plan: &Plan) -> Vec<Offer> {
+        archived::offers(&self.settings.tariff, &plan.unreadable)
+    }
+
+    fn asked<'a>(&self, plan: &'a Plan) -> Asked<'a> {
+        Asked { sql: &plan.sql, as_of: self.settings.as_of.map(|_| self.snapshot().version()) }
+    }
+
+    async fn logical(&self, statement: &Statement) -> Result<(SessionState, LogicalPlan)> {
+        read_only::check_statement(&statement.parsed)?;
+        let planning = |error: DataFusionError| statement.error(&error);
+        let state = session::state(&self.ctx, &self.session);
+        let logical = state.statement_to_plan(statement.parsed.clone()).await.map_err(planning)?;
+        read_only::check_plan(&logical)?;
+        let logical = times::read_as_times(logical).and_then(json_as_text).map_err(planning)?;
+        Ok((state, logical))
+    }
+
+    async fn physical(&self, state: SessionState, logical: &LogicalPlan) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        DataFrame::new(state, logical.clone()).create_physical_plan().await
     }
 
     fn ladder(&self, planned: PlannedFiles) -> Ladder {
         Ladder { pruned: self.table.take_report(), planned }
+    }
+}
+
+/// What can go wrong while plans are made and objects looked at in turn.
+enum Trouble {
+    Planning(DataFusionError),
+    Looking(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Looking(error)
+    }
+}
+
+impl Statement {
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    fn error(&self, error: &DataFusionError) -> Error {
+        errors::of_planning(error, &self.sql)
     }
 }
 
@@ -153,8 +289,8 @@ fn json_as_text(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 }
 
 /// The rows of a DESCRIBE, with the names that types have in SQL.
-fn described(describe: &DescribeTable) -> Result<SendableRecordBatchStream> {
-    let fields = describe.schema.fields();
+fn described(described: &Schema) -> Result<SendableRecordBatchStream> {
+    let fields = described.fields();
     let schema = Arc::new(Schema::new(vec![
         Field::new("column_name", DataType::Utf8, false),
         Field::new("data_type", DataType::Utf8, false),
@@ -175,17 +311,4 @@ pub fn is_finished(sql: &str) -> bool {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize();
     let last = tokens.ok().and_then(|tokens| tokens.into_iter().rfind(|token| !matches!(token, Token::Whitespace(_))));
     last == Some(Token::SemiColon)
-}
-
-fn refuse_archived(planned: &PlannedFiles) -> Result<()> {
-    if planned.archived_files == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "{} of the {} files this query needs are archived ({})",
-        count(planned.archived_files),
-        count(planned.files),
-        size(planned.archived_bytes)
-    );
-    Err(Error::new(Kind::RestoreNeeded, message).hint("restore them, or narrow the query to what is readable"))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::scan::{PlannedFiles, ScanReport};
 
 /// What pruning did for one query, and what remains to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder {
     pub pruned: ScanReport,
     pub planned: PlannedFiles,
@@ -23,7 +23,11 @@ impl fmt::Display for Ladder {
             count(files_after_leaf),
             count(self.planned.files),
             size(self.planned.bytes)
-        )
+        )?;
+        match self.planned.archived.len() as u64 {
+            0 => Ok(()),
+            archived => write!(f, " · {} archived ({})", count(archived), size(self.planned.archived_bytes())),
+        }
     }
 }
 

@@ -2,18 +2,23 @@
 //!
 //! # Flow
 //! text → tokens, with column names resolved ignoring case → statements → plan → files still needed → stream of batches.
-//! Whether the answer can be whole is known before the first data is read: where a needed file is archived, the query
-//! fails there and names what it would take.
+//! Whether the answer can be whole, and about what it costs, is known before the first data is read: of the archived
+//! files that a plan still needs the store is asked which can be read now. Where one cannot, the query fails and names
+//! what a restore takes; or, when told to, answers without it and says what is missing.
 //!
 //! # Cost
-//! Opening the catalog is three requests; planning one GET for each leaf that may match; the rest is what the scan
-//! reads. Operators share a bounded memory pool and spill to a temporary folder beyond it.
+//! Opening the catalog is three requests; planning one GET for each leaf that may match, and one for near parts of a
+//! pack; asking for the state of archived files one HEAD each, or one LIST of a folder; the rest is what the scan reads.
+//! Operators share a bounded memory pool and spill to a temporary folder beyond it.
 
 mod answer;
+mod archived;
 mod engine;
 mod errors;
+mod estimate;
 mod identifiers;
 mod ladder;
+mod plan;
 mod read_only;
 mod session;
 mod snippet;
@@ -22,9 +27,12 @@ mod types;
 
 use jiff::Timestamp;
 
-pub use answer::{Answer, Report, RequestCounts};
+pub use answer::{Answer, Incomplete, Report, RequestCounts};
+pub use archived::{Missing, Obstacle, Offer, Unreadable};
 pub use engine::{Engine, Statement, is_finished};
-pub use ladder::Ladder;
+pub use estimate::{Budget, Estimate, Tariff};
+pub use ladder::{Ladder, count, size};
+pub use plan::Plan;
 pub use types::sql_type;
 
 use crate::context::Context;
@@ -38,6 +46,16 @@ pub enum AsOf {
     Time(Timestamp),
 }
 
+/// What becomes of a question when archived files are in the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnArchived {
+    /// It fails before the first read, and says what a restore takes.
+    #[default]
+    Fail,
+    /// It is answered without them, and the answer says what it lacks.
+    Skip,
+}
+
 /// What does not belong to the SQL text.
 #[derive(Debug, Clone)]
 pub struct QuerySettings {
@@ -45,6 +63,11 @@ pub struct QuerySettings {
     pub as_of: Option<AsOf>,
     /// Operators that need more spill.
     pub memory_bytes: u64,
+    pub on_archived: OnArchived,
+    pub budget: Budget,
+    pub tariff: Tariff,
+    /// Of simulated storage classes: how many times faster than the clock windows pass. 1 is real.
+    pub class_speed: f64,
 }
 
 impl QuerySettings {
@@ -53,7 +76,14 @@ impl QuerySettings {
 
 impl Default for QuerySettings {
     fn default() -> Self {
-        QuerySettings { as_of: None, memory_bytes: Self::DEFAULT_MEMORY_BYTES }
+        QuerySettings {
+            as_of: None,
+            memory_bytes: Self::DEFAULT_MEMORY_BYTES,
+            on_archived: OnArchived::default(),
+            budget: Budget::default(),
+            tariff: Tariff::default(),
+            class_speed: 1.0,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A scan that reads keys only is answered from the catalog: each cell's keys, as often as its files have rows.
+//! A scan that reads keys only is answered from the catalog: each cell's keys, as often as it has rows.
 
 use std::fmt;
 use std::iter::repeat_n;
@@ -15,13 +15,15 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 
-use super::files::total_statistics;
-use crate::model::{DataFile, days_of_date};
+use super::needed::Needed;
+use super::statistics::Summary;
+use crate::model::days_of_date;
 
 /// Files of which only the keys are wanted; archived files are as good as others.
 #[derive(Debug)]
 pub struct KeysExec {
-    files: Arc<[DataFile]>,
+    files: usize,
+    runs: Arc<[Run]>,
     /// Positions among the keys.
     columns: Arc<[usize]>,
     statistics: Arc<Statistics>,
@@ -29,14 +31,25 @@ pub struct KeysExec {
     properties: Arc<PlanProperties>,
 }
 
+/// Rows with the same keys.
+#[derive(Debug)]
+struct Run {
+    days: i32,
+    tenant_id: Box<str>,
+    event_type: Box<str>,
+    rows: u64,
+}
+
 impl KeysExec {
     /// `columns` are positions among the key columns, and `schema` has just these.
-    pub fn new(files: Vec<DataFile>, columns: Vec<usize>, schema: SchemaRef) -> Self {
-        let keys = total_statistics(&files, &[]);
-        let statistics = Statistics {
-            column_statistics: columns.iter().map(|&column| keys.column_statistics[column].clone()).collect(),
-            ..keys
-        };
+    pub fn new(needed: &[Needed], columns: Vec<usize>, schema: SchemaRef) -> Self {
+        let statistics = Summary::of_all(needed).statistics(schema.fields());
+        let runs = needed.iter().flat_map(Needed::runs).map(|run| Run {
+            days: days_of_date(run.dates.min),
+            tenant_id: run.tenants.min.into(),
+            event_type: run.event_types.min.into(),
+            rows: run.rows,
+        });
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             Partitioning::UnknownPartitioning(1),
@@ -46,7 +59,8 @@ impl KeysExec {
         // Between any two batches the stream may be dropped.
         .with_scheduling_type(SchedulingType::NonCooperative);
         KeysExec {
-            files: files.into(),
+            files: needed.len(),
+            runs: runs.collect(),
             columns: columns.into(),
             statistics: Arc::new(statistics),
             schema,
@@ -57,7 +71,7 @@ impl KeysExec {
 
 impl DisplayAs for KeysExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeysExec: files={}, no data is read", self.files.len())
+        write!(f, "KeysExec: files={}, no data is read", self.files)
     }
 }
 
@@ -87,11 +101,11 @@ impl ExecutionPlan for KeysExec {
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batches = Batches {
-            files: self.files.clone(),
+            runs: self.runs.clone(),
             columns: self.columns.clone(),
             schema: self.schema.clone(),
             batch_rows: context.session_config().batch_size() as u64,
-            file: 0,
+            run: 0,
             row: 0,
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches))))
@@ -104,12 +118,12 @@ impl ExecutionPlan for KeysExec {
 
 /// Makes the batches one by one.
 struct Batches {
-    files: Arc<[DataFile]>,
+    runs: Arc<[Run]>,
     columns: Arc<[usize]>,
     schema: SchemaRef,
     batch_rows: u64,
-    /// The next row to emit is this one of this file.
-    file: usize,
+    /// The next row to emit is this one of this run.
+    run: usize,
     row: u64,
 }
 
@@ -117,26 +131,26 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (mut runs, mut rows) = (Vec::new(), 0);
-        while rows < self.batch_rows && self.file < self.files.len() {
-            let left = self.files[self.file].rows - self.row;
-            let run = left.min(self.batch_rows - rows);
-            runs.push((self.file, run as usize));
-            rows += run;
-            (self.file, self.row) = if run == left { (self.file + 1, 0) } else { (self.file, self.row + run) };
+        let (mut parts, mut rows) = (Vec::new(), 0);
+        while rows < self.batch_rows && self.run < self.runs.len() {
+            let left = self.runs[self.run].rows - self.row;
+            let part = left.min(self.batch_rows - rows);
+            parts.push((self.run, part as usize));
+            rows += part;
+            (self.run, self.row) = if part == left { (self.run + 1, 0) } else { (self.run, self.row + part) };
         }
-        (rows > 0).then(|| self.batch(&runs, rows as usize))
+        (rows > 0).then(|| self.batch(&parts, rows as usize))
     }
 }
 
 impl Batches {
-    fn batch(&self, runs: &[(usize, usize)], rows: usize) -> Result<RecordBatch> {
-        let files = || runs.iter().flat_map(|&(file, rows)| repeat_n(&self.files[file], rows));
+    fn batch(&self, parts: &[(usize, usize)], rows: usize) -> Result<RecordBatch> {
+        let runs = || parts.iter().flat_map(|&(run, rows)| repeat_n(&self.runs[run], rows));
         let column = |&column: &usize| -> ArrayRef {
             match column {
-                0 => Arc::new(Date32Array::from_iter_values(files().map(|file| days_of_date(file.dates.min)))),
-                1 => Arc::new(StringViewArray::from_iter_values(files().map(|file| &file.tenants.min))),
-                _ => Arc::new(StringViewArray::from_iter_values(files().map(|file| &file.event_types.min))),
+                0 => Arc::new(Date32Array::from_iter_values(runs().map(|run| run.days))),
+                1 => Arc::new(StringViewArray::from_iter_values(runs().map(|run| &run.tenant_id))),
+                _ => Arc::new(StringViewArray::from_iter_values(runs().map(|run| &run.event_type))),
             }
         };
         let columns = self.columns.iter().map(column).collect();

@@ -1,22 +1,110 @@
 //! What a finished physical plan is going to read: the last word before the first request.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
+use jiff::civil::Date;
 
-use crate::model::StorageClass;
+use super::needed::Needed;
+use super::reader::WHOLE_FILE_BYTES;
+use super::rows::RowGroupRows;
+use crate::model::{ArchivedFile, DataFile, KeyRange, StorageClass};
+
+/// A file of about this size is read with a request for each of its row groups.
+const ROW_GROUP_BYTES: u64 = 32 << 20;
+
+/// An archived file that a plan reads: it must be restored first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedShare {
+    pub path: String,
+    pub size_bytes: u64,
+    pub storage_class: StorageClass,
+    pub dates: KeyRange<Date>,
+    /// Of the rows that are needed.
+    pub tenants: BTreeSet<String>,
+    pub rows: u64,
+    /// Expected to be read of it once it is restored.
+    pub bytes: u64,
+}
+
+/// What is taken from files of a class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    pub files: u64,
+    pub requests: u64,
+    pub bytes: u64,
+}
 
 /// Data files a plan reads. A query answered from the catalog reads none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlannedFiles {
+    /// Over all scans: a file that two of them read counts twice.
     pub files: u64,
+    /// Expected at most, without what is found only while reading: pages that cannot match, limits.
+    pub requests: u64,
     pub bytes: u64,
-    /// Of those, files in a class that cannot be read before a restore.
-    pub archived_files: u64,
-    pub archived_bytes: u64,
+    pub by_class: BTreeMap<StorageClass, Taken>,
+    /// Those in a class that cannot be read before a restore, by path, each once.
+    pub archived: BTreeMap<String, ArchivedShare>,
+    /// First days of the months that files lie in.
+    pub months: BTreeSet<Date>,
+}
+
+/// What a scan takes of one file, noted in its `PartitionedFile`.
+#[derive(Debug, Clone)]
+pub struct Share {
+    path: Arc<str>,
+    storage_class: StorageClass,
+    dates: KeyRange<Date>,
+    requests: u64,
+    bytes: u64,
+    /// Only of archived files.
+    archived: Option<Arc<ArchivedShare>>,
+}
+
+impl Share {
+    /// Of a file whose footer has not been read: at most all of it.
+    pub fn of_unopened(file: &DataFile) -> Self {
+        let tenants = BTreeSet::from([file.tenants.min.clone()]);
+        // Its end first, then each row group's columns.
+        let requests =
+            if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
+        Self::new(file, requests, file.size_bytes, file.rows, tenants)
+    }
+
+    pub fn of_row_groups(needed: &Needed, groups: &[RowGroupRows]) -> Self {
+        let file = &needed.file;
+        let sum = |get: fn(&RowGroupRows) -> u64| groups.iter().map(get).sum::<u64>();
+        let rows = sum(|group| group.selected);
+        let tenants = match file.storage_class.is_archived() {
+            true => needed.runs().map(|run| run.tenants.min.to_owned()).collect(),
+            false => BTreeSet::new(),
+        };
+        let is_small = file.size_bytes <= WHOLE_FILE_BYTES;
+        let (requests, bytes) =
+            if is_small { (1, file.size_bytes) } else { (sum(|group| group.requests), sum(|group| group.bytes)) };
+        Self::new(file, requests, bytes, rows, tenants)
+    }
+
+    fn new(file: &DataFile, requests: u64, bytes: u64, rows: u64, tenants: BTreeSet<String>) -> Self {
+        let archived = file.storage_class.is_archived().then(|| {
+            Arc::new(ArchivedShare {
+                path: file.path.clone(),
+                size_bytes: file.size_bytes,
+                storage_class: file.storage_class,
+                dates: file.dates.clone(),
+                tenants,
+                rows,
+                bytes,
+            })
+        });
+        let path = file.path.as_str().into();
+        Share { path, storage_class: file.storage_class, dates: file.dates.clone(), requests, bytes, archived }
+    }
 }
 
 impl PlannedFiles {
@@ -24,7 +112,7 @@ impl PlannedFiles {
         let mut planned = PlannedFiles::default();
         let visited = plan.apply(|node| {
             if let Some(scan) = node.downcast_ref::<DataSourceExec>() {
-                planned.add(scan);
+                planned.add_scan(scan);
             }
             Ok(TreeNodeRecursion::Continue)
         });
@@ -32,19 +120,52 @@ impl PlannedFiles {
         planned
     }
 
-    fn add(&mut self, scan: &DataSourceExec) {
+    fn add_scan(&mut self, scan: &DataSourceExec) {
         let Some(config) = scan.data_source().downcast_ref::<FileScanConfig>() else { return };
+        let mut seen = HashSet::new();
         for file in config.file_groups.iter().flat_map(|group| group.iter()) {
+            let Some(share) = file.extension::<Share>() else { continue };
             // A large file is read in several ranges; it counts with its first.
             if file.range.as_ref().is_some_and(|range| range.start > 0) {
                 continue;
             }
-            self.files += 1;
-            self.bytes += file.object_meta.size;
-            if file.extension::<StorageClass>().is_some_and(|class| class.is_archived()) {
-                self.archived_files += 1;
-                self.archived_bytes += file.object_meta.size;
+            self.add(share, seen.insert(share.path.clone()));
+        }
+    }
+
+    fn add(&mut self, share: &Share, is_new: bool) {
+        let files = u64::from(is_new);
+        let class = self.by_class.entry(share.storage_class).or_default();
+        class.files += files;
+        class.requests += share.requests;
+        class.bytes += share.bytes;
+        self.files += files;
+        self.requests += share.requests;
+        self.bytes += share.bytes;
+        self.months.extend([share.dates.min.first_of_month(), share.dates.max.first_of_month()]);
+        if let Some(archived) = &share.archived {
+            match self.archived.get_mut(&archived.path) {
+                Some(known) => {
+                    known.tenants.extend(archived.tenants.iter().cloned());
+                    known.rows = known.rows.max(archived.rows);
+                    known.bytes += archived.bytes;
+                }
+                None => {
+                    self.archived.insert(archived.path.clone(), archived.as_ref().clone());
+                }
             }
         }
+    }
+
+    pub fn archived_files(&self) -> impl Iterator<Item = ArchivedFile> {
+        self.archived.values().map(|share| ArchivedFile {
+            path: share.path.clone(),
+            size_bytes: share.size_bytes,
+            storage_class: share.storage_class,
+        })
+    }
+
+    pub fn archived_bytes(&self) -> u64 {
+        self.archived.values().map(|file| file.size_bytes).sum()
     }
 }

@@ -16,8 +16,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use jiff::civil::Date;
 
+use super::footer::RowGroups;
 use crate::catalog::Covered;
-use crate::model::{DataFile, days_of_date};
+use crate::model::days_of_date;
 
 /// The key columns, in the order they have in SQL.
 pub const KEY_COLUMNS: [&str; 3] = ["date", "tenant_id", "event_type"];
@@ -36,6 +37,11 @@ impl Pruner {
         Pruner(pruning)
     }
 
+    /// Whether it says anything.
+    pub fn prunes(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Those of `items` that may hold matching rows.
     pub fn may_match<T>(&self, items: Vec<T>) -> Result<Vec<T>>
     where
@@ -46,25 +52,36 @@ impl Pruner {
         let keep = pruning.prune(&Ranges::new(&known))?;
         Ok(picked(items, keep))
     }
+
+    /// Whether each of a file's row groups may hold matching rows; `None` where the predicate says nothing about them.
+    pub fn row_groups(&self, groups: &RowGroups) -> Option<Vec<bool>> {
+        let kept = self.0.as_ref()?.prune(groups);
+        kept.inspect_err(|error| tracing::debug!("no row group is pruned: {error}")).ok()
+    }
 }
 
-/// The cells' files whose keys satisfy `predicate`, which reads key columns only and is over `schema`.
-pub fn matching(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Vec<DataFile>> {
-    if files.is_empty() {
-        return Ok(files);
+/// Those of `items`, each of one cell, whose keys satisfy `predicate`, which reads key columns only and is over `schema`.
+pub fn matching<T>(items: Vec<T>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Vec<T>>
+where
+    for<'a> Covered<'a>: From<&'a T>,
+{
+    if items.is_empty() {
+        return Ok(items);
     }
+    let known: Vec<Covered> = items.iter().map(Covered::from).collect();
     let keys: [ArrayRef; 3] = [
-        Arc::new(Date32Array::from_iter_values(files.iter().map(|file| days_of_date(file.dates.min)))),
-        Arc::new(StringViewArray::from_iter_values(files.iter().map(|file| &file.tenants.min))),
-        Arc::new(StringViewArray::from_iter_values(files.iter().map(|file| &file.event_types.min))),
+        Arc::new(Date32Array::from_iter_values(known.iter().map(|one| days_of_date(one.dates.min)))),
+        Arc::new(StringViewArray::from_iter_values(known.iter().map(|one| one.tenants.min))),
+        Arc::new(StringViewArray::from_iter_values(known.iter().map(|one| one.event_types.min))),
     ];
     let key_schema = Arc::new(schema.project(&[0, 1, 2])?);
-    let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
+    let options = RecordBatchOptions::new().with_row_count(Some(known.len()));
     let batch = RecordBatch::try_new_with_options(key_schema, keys.into(), &options)?;
-    let matches = predicate.evaluate(&batch)?.into_array(files.len())?;
+    let matches = predicate.evaluate(&batch)?.into_array(known.len())?;
     let matches = datafusion::common::cast::as_boolean_array(&matches)?;
-    let keep = (0..files.len()).map(|row| matches.is_valid(row) && matches.value(row));
-    Ok(picked(files, keep.collect()))
+    let keep = (0..known.len()).map(|row| matches.is_valid(row) && matches.value(row));
+    let keep = keep.collect();
+    Ok(picked(items, keep))
 }
 
 fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
@@ -92,21 +109,17 @@ impl Ranges {
         let ts = |get: fn(&Covered) -> i64| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
         };
-        fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a String) -> ArrayRef {
+        fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
             Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
         }
         Ranges {
             ranges: [
                 Range { column: "date", min: date(|k| k.dates.min), max: date(|k| k.dates.max) },
-                Range {
-                    column: "tenant_id",
-                    min: text(known, |k| &k.tenants.min),
-                    max: text(known, |k| &k.tenants.max),
-                },
+                Range { column: "tenant_id", min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) },
                 Range {
                     column: "event_type",
-                    min: text(known, |k| &k.event_types.min),
-                    max: text(known, |k| &k.event_types.max),
+                    min: text(known, |k| k.event_types.min),
+                    max: text(known, |k| k.event_types.max),
                 },
                 Range { column: "ts", min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) },
             ],

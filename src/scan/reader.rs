@@ -2,7 +2,8 @@
 //!
 //! DataFusion opens a file in steps (footer, page index, bloom filters, columns), some of them with a fresh reader.
 //! Here the first step fetches a tail of the file, as long as everything small in it or the whole file where that is
-//! small, and the later steps are served from it while any reader of the file lives.
+//! small, and the later steps are served from it while any reader of the file lives. A footer known beforehand costs no
+//! request.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,8 +15,8 @@ use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -24,8 +25,10 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tokio::sync::OnceCell;
 
+use super::requests;
+
 /// A file up to this size is read whole: on S3 a round trip costs as much time as some megabytes.
-const WHOLE_FILE_BYTES: u64 = 1 << 20;
+pub const WHOLE_FILE_BYTES: u64 = 1 << 20;
 
 /// Read along with the footer of a larger file: the page index lies there, and often the bloom filters.
 const BESIDE_FOOTER_BYTES: u64 = 64 << 10;
@@ -35,6 +38,13 @@ const TAILS_BEFORE_CLEANING: usize = 1024;
 
 /// Tails kept of files that are read in several ranges, one after the other perhaps.
 const TAILS_KEPT: usize = 32;
+
+/// Ranges of one file that are under way together.
+const RANGES_IN_FLIGHT: usize = 16;
+
+/// Noted in a `PartitionedFile` whose footer, with its page index, is at hand.
+#[derive(Debug, Clone)]
+pub struct KnownFooter(pub Arc<ParquetMetaData>);
 
 /// The end of a file, from `start`.
 struct Tail {
@@ -71,7 +81,11 @@ impl Readers {
         }
         let size = file.object_meta.size;
         let footer = file.metadata_size_hint.unwrap_or(0) as u64;
-        let wanted = if size <= WHOLE_FILE_BYTES { size } else { footer + BESIDE_FOOTER_BYTES };
+        let wanted = match file.extension::<KnownFooter>() {
+            _ if size <= WHOLE_FILE_BYTES => size,
+            Some(_) => 0,
+            None => footer + BESIDE_FOOTER_BYTES,
+        };
         let tail = Arc::new(Tail { start: size.saturating_sub(wanted), bytes: OnceCell::new() });
         tails.known.insert(file.path().clone(), Arc::downgrade(&tail));
         if file.range.is_some() {
@@ -101,6 +115,7 @@ impl ParquetFileReaderFactory for Readers {
         Ok(Box::new(Reader {
             store: self.store.clone(),
             tail: self.tail(&file),
+            footer: file.extension::<KnownFooter>().map(|known| known.0.clone()),
             metrics: ParquetFileMetrics::new(partition, file.path().as_ref(), metrics),
             size: file.object_meta.size,
             path: file.object_meta.location,
@@ -113,6 +128,7 @@ struct Reader {
     path: Path,
     size: u64,
     tail: Arc<Tail>,
+    footer: Option<Arc<ParquetMetaData>>,
     metrics: ParquetFileMetrics,
 }
 
@@ -132,31 +148,42 @@ impl Reader {
             })
             .await
             .map_err(external)?;
-        let (from, to) = (range.start - self.tail.start, range.end - self.tail.start);
-        if from > to || to > tail.len() as u64 {
-            return Err(ParquetError::EOF(format!("{} is shorter than the catalog says", self.path)));
-        }
-        Ok(tail.slice(from as usize..to as usize))
+        slice_of(tail, self.tail.start, &range, &self.path)
     }
 
     async fn ranges(&self, ranges: Vec<Range<u64>>) -> ParquetResult<Vec<Bytes>> {
         let far: Vec<_> = ranges.iter().filter(|range| !self.is_in_tail(range)).cloned().collect();
-        let mut fetched = Vec::new().into_iter();
-        if !far.is_empty() {
-            self.metrics.bytes_scanned.add(far.iter().map(|range| (range.end - range.start) as usize).sum());
-            // Near ranges become one request; the others are under way together.
-            fetched = self.store.get_ranges(&self.path, &far).await.map_err(external)?.into_iter();
-        }
+        let fetched = self.fetch(requests::joined(&far)).await?;
         let mut parts = Vec::with_capacity(ranges.len());
         for range in ranges {
-            parts.push(if self.is_in_tail(&range) {
-                self.slice_of_tail(range).await?
-            } else {
-                fetched.next().ok_or_else(|| ParquetError::General("the store returned too few ranges".to_owned()))?
+            parts.push(match fetched.iter().find(|(whole, _)| whole.start <= range.start && range.end <= whole.end) {
+                Some((whole, bytes)) => slice_of(bytes, whole.start, &range, &self.path)?,
+                None => self.slice_of_tail(range).await?,
             });
         }
         Ok(parts)
     }
+
+    async fn fetch(&self, requests: Vec<Range<u64>>) -> ParquetResult<Vec<(Range<u64>, Bytes)>> {
+        self.metrics.bytes_scanned.add(requests.iter().map(|range| (range.end - range.start) as usize).sum());
+        futures::stream::iter(requests)
+            .map(|range| async move {
+                let bytes = self.store.get_range(&self.path, range.clone()).await?;
+                Ok((range, bytes))
+            })
+            .buffered(RANGES_IN_FLIGHT)
+            .try_collect()
+            .await
+            .map_err(external)
+    }
+}
+
+fn slice_of(bytes: &Bytes, start: u64, range: &Range<u64>, path: &Path) -> ParquetResult<Bytes> {
+    let (from, to) = (range.start - start, range.end - start);
+    if from > to || to > bytes.len() as u64 {
+        return Err(ParquetError::EOF(format!("{path} is shorter than the catalog says")));
+    }
+    Ok(bytes.slice(from as usize..to as usize))
 }
 
 impl AsyncFileReader for Reader {
@@ -177,6 +204,9 @@ impl AsyncFileReader for Reader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
+            if let Some(footer) = &self.footer {
+                return Ok(footer.clone());
+            }
             let (size, footer) = (self.size, (self.size - self.tail.start) as usize);
             let mut reader =
                 ParquetMetaDataReader::new().with_prefetch_hint(Some(footer)).with_arrow_reader_options(options);

@@ -1,7 +1,7 @@
 //! The table `events`: a snapshot as a DataFusion `TableProvider`.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -19,13 +19,19 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 
-use super::files;
+use super::bundles::bundle_groups;
+use super::files::{self, cell_groups};
 use super::keys::KeysExec;
+use super::needed::Needed;
+use super::packs::Packs;
 use super::prune::{KEY_COLUMNS, Pruner, matching};
-use super::reader::Readers;
+use super::reader::{Readers, WHOLE_FILE_BYTES};
 use super::report::{ScanLog, ScanReport};
+use super::statistics::Summary;
 use crate::catalog::Snapshot;
+use crate::data::pack::CellRows;
 use crate::error::Error;
 use crate::model::DataFile;
 
@@ -36,9 +42,21 @@ const LEAVES_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct EventsTable {
     snapshot: Snapshot,
-    table_schema: TableSchema,
+    /// Of cells' files, which have the keys in their path.
+    cell_schema: TableSchema,
+    /// Of bundles, which have the keys inside.
+    bundle_schema: TableSchema,
     sql_schema: SchemaRef,
+    packs: Packs,
+    /// Paths of files whose rows are not to be read.
+    left_out: RwLock<Arc<HashSet<String>>>,
     log: ScanLog,
+}
+
+/// What pruning left, and by what it pruned.
+struct Selected {
+    needed: Vec<Needed>,
+    pruner: Pruner,
 }
 
 impl EventsTable {
@@ -46,9 +64,18 @@ impl EventsTable {
     pub const NAME: &'static str = "events";
 
     pub fn new(snapshot: Snapshot) -> Self {
-        let table_schema = files::table_schema(snapshot.schema());
-        let sql_schema = files::sql_schema(&table_schema);
-        EventsTable { snapshot, table_schema, sql_schema, log: ScanLog::default() }
+        let cell_schema = files::table_schema(snapshot.schema());
+        let sql_schema = files::sql_schema(&cell_schema);
+        let bundle_schema = TableSchema::builder(sql_schema.clone()).build();
+        EventsTable {
+            snapshot,
+            cell_schema,
+            bundle_schema,
+            sql_schema,
+            packs: Packs::default(),
+            left_out: RwLock::default(),
+            log: ScanLog::default(),
+        }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -60,8 +87,13 @@ impl EventsTable {
         self.log.take()
     }
 
-    /// The files a scan with `filters` must read.
-    async fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<DataFile>> {
+    /// From now on rows of these files are not read; what the catalog says of them still counts.
+    pub fn leave_out(&self, paths: HashSet<String>) {
+        *self.left_out.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(paths);
+    }
+
+    /// The files a scan with `filters` must look at.
+    async fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Selected> {
         let schema = DFSchema::try_from(self.sql_schema.clone())?;
         let physical = |filters: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
             conjunction(filters).map(|filter| state.create_physical_expr(filter, &schema)).transpose()
@@ -78,21 +110,107 @@ impl EventsTable {
         for some in leaves.chunks(LEAVES_AT_ONCE) {
             let some: HashSet<&str> = some.iter().map(|leaf| leaf.path.as_str()).collect();
             let files = self.snapshot.files(|leaf| some.contains(leaf.path.as_str())).await.map_err(external)?;
-            let mut files = pruner.may_match(files)?;
-            refuse_bundles(&files)?;
+            let (bundles, mut cells): (Vec<_>, Vec<_>) =
+                pruner.may_match(files)?.into_iter().partition(DataFile::is_bundle);
+            check_cells(&cells)?;
             if let Some(exact) = &exact {
-                files = matching(files, exact, &self.sql_schema)?;
+                cells = matching(cells, exact, &self.sql_schema)?;
             }
-            needed.extend(files);
+            needed.extend(cells.into_iter().map(Needed::whole));
+            needed.extend(self.slice(bundles, &pruner, exact.as_ref()).await?);
         }
         report.files_after_leaf = needed.len() as u64;
         self.log.add(report);
+        Ok(Selected { needed, pruner })
+    }
+
+    /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
+    async fn slice(
+        &self,
+        bundles: Vec<DataFile>,
+        pruner: &Pruner,
+        exact: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> Result<Vec<Needed>> {
+        let packs = self.packs.of_bundles(self.snapshot.store(), &bundles).await.map_err(external)?;
+        let mut needed = Vec::new();
+        for (file, packed) in bundles.into_iter().zip(packs) {
+            let mut slices: Vec<&CellRows> = pruner.may_match(packed.cells.iter().collect())?;
+            if let Some(exact) = exact {
+                slices = matching(slices, exact, &self.sql_schema)?;
+            }
+            if !slices.is_empty() {
+                let slices = slices.into_iter().cloned().collect();
+                needed.push(Needed { slices: Some(slices), end: Some(packed.footer.clone()), ..Needed::whole(file) });
+            }
+        }
         Ok(needed)
+    }
+
+    /// What is left of the files once their footers, where they are hot, have been looked at.
+    async fn look_inside(&self, selected: Selected) -> Result<Vec<Needed>> {
+        let Selected { mut needed, pruner } = selected;
+        let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
+        needed.retain(|needed| !left_out.contains(&needed.file.path));
+        // The footer of a small file comes with the file.
+        let is_worth_it = |file: &DataFile| pruner.prunes() || file.size_bytes > WHOLE_FILE_BYTES;
+        let closed: Vec<usize> = (0..needed.len())
+            .filter(|&index| needed[index].slices.is_none() && is_worth_it(&needed[index].file))
+            .filter(|&index| needed[index].file.pack.is_some())
+            .collect();
+        let files: Vec<DataFile> = closed.iter().map(|&index| needed[index].file.clone()).collect();
+        let packs = self.packs.of(self.snapshot.store(), &files).await.map_err(external)?;
+        for (index, packed) in closed.into_iter().zip(packs) {
+            needed[index].end = packed.map(|packed| packed.footer.clone());
+        }
+        let looked = needed.into_iter().map(|needed| needed.look_inside(&pruner, &self.sql_schema));
+        looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
+    }
+
+    /// The plan that reads these files, which are all bundles or all of one cell each.
+    fn read(
+        &self,
+        state: &dyn Session,
+        needed: &[Needed],
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let store = self.snapshot.store();
+        let url = ObjectStoreUrl::parse("tier://archive")?;
+        state.runtime_env().register_object_store(url.as_ref(), store.object_store());
+        let options = TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        let read = project_schema(&self.sql_schema, projection)?;
+        let columns: Vec<&str> = read.fields().iter().map(|field| field.name().as_str()).collect();
+        let partitions = state.config().target_partitions();
+        let are_bundles = needed.iter().any(|needed| needed.slices.is_some());
+        let (schema, groups, projection) = match are_bundles {
+            true => {
+                let groups = bundle_groups(store, needed, &self.sql_schema, &columns, partitions);
+                let all = || (0..self.sql_schema.fields().len()).collect();
+                (&self.bundle_schema, groups, projection.cloned().unwrap_or_else(all))
+            }
+            false => {
+                let groups = cell_groups(store, needed, &self.cell_schema, &columns, partitions);
+                (&self.cell_schema, groups, self.source_columns(projection))
+            }
+        };
+        let source = ParquetSource::new(schema.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(Readers::new(store.object_store())));
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(Summary::of_all(needed).statistics(schema.table_schema().fields()))
+            .with_projection_indices(Some(projection))?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
     }
 
     /// Positions in SQL's order of columns to those of the Parquet source, which has the keys last.
     fn source_columns(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
-        let (keys, columns) = (KEY_COLUMNS.len(), self.table_schema.file_schema().fields().len());
+        let (keys, columns) = (KEY_COLUMNS.len(), self.cell_schema.file_schema().fields().len());
         let source_column = |index: usize| if index < keys { columns + index } else { index - keys };
         match projection {
             Some(projection) => projection.iter().copied().map(source_column).collect(),
@@ -129,32 +247,24 @@ impl TableProvider for EventsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let needed = self.prune(state, filters).await?;
-        if needed.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.sql_schema, projection)?)));
+        let selected = self.prune(state, filters).await?;
+        let nothing = || Ok(Arc::new(EmptyExec::new(project_schema(&self.sql_schema, projection)?)) as _);
+        if selected.needed.is_empty() {
+            return nothing();
         }
         if let Some(columns) = projection.filter(|columns| columns.iter().all(|&column| column < KEY_COLUMNS.len())) {
             let schema = project_schema(&self.sql_schema, projection)?;
-            return Ok(Arc::new(KeysExec::new(needed, columns.clone(), schema)));
+            return Ok(Arc::new(KeysExec::new(&selected.needed, columns.clone(), schema)));
         }
-        let store = self.snapshot.store();
-        let url = ObjectStoreUrl::parse("tier://archive")?;
-        state.runtime_env().register_object_store(url.as_ref(), store.object_store());
-        let options = TableParquetOptions {
-            global: state.config_options().execution.parquet.clone(),
-            ..TableParquetOptions::default()
-        };
-        let source = ParquetSource::new(self.table_schema.clone())
-            .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(Readers::new(store.object_store())));
-        let groups = state.config().target_partitions();
-        let config = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(files::file_groups(store, &needed, &self.table_schema, groups))
-            .with_statistics(files::total_statistics(&needed, self.table_schema.file_schema().fields()))
-            .with_projection_indices(Some(self.source_columns(projection)))?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let needed = self.look_inside(selected).await?;
+        let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
+        let read = |needed: &[Needed]| self.read(state, needed, projection, limit);
+        match (cells.is_empty(), bundles.is_empty()) {
+            (true, true) => nothing(),
+            (false, true) => read(&cells),
+            (true, false) => read(&bundles),
+            (false, false) => UnionExec::try_new(vec![read(&cells)?, read(&bundles)?]),
+        }
     }
 }
 
@@ -180,11 +290,12 @@ fn reads_only_keys(filter: &Expr) -> bool {
     is_plain(filter) && !columns.is_empty() && columns.iter().all(|column| KEY_COLUMNS.contains(&column.name.as_str()))
 }
 
-fn refuse_bundles(files: &[DataFile]) -> Result<()> {
+/// A file that is no bundle has one value of each key.
+fn check_cells(files: &[DataFile]) -> Result<()> {
     match files.iter().find(|file| file.partition().is_none()) {
         None => Ok(()),
-        Some(bundle) => {
-            let message = format!("{} holds several cells, which this tier cannot read", bundle.path);
+        Some(file) => {
+            let message = format!("{} holds several cells and is no bundle, which this tier cannot read", file.path);
             Err(external(Error::usage(message).code("newer-format").hint("use a newer tier")))
         }
     }

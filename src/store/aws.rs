@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
+use aws_config::{ConfigLoader, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder, tls};
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use object_store::aws::{AmazonS3Builder, AwsCredential};
 use object_store::client::{Certificate, ClientOptions};
 use object_store::{CredentialProvider, ObjectStore, RetryConfig};
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
@@ -27,38 +29,106 @@ const MAX_RETRIES: usize = 8;
 /// Temporary credentials are renewed this long before they end, so that no request is signed with the last second.
 const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(300);
 
-pub async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
-    let ca_bundle = ca_bundle()?;
-    let config = sdk_config(ca_bundle.as_deref()).await?;
-    let region = config.region().map_or(DEFAULT_REGION, |region| region.as_ref());
-    let mut client = ClientOptions::new();
-    for certificate in ca_bundle
-        .map(|pem| Certificate::from_pem_bundle(&pem))
-        .transpose()
-        .context("read AWS_CA_BUNDLE")?
-        .into_iter()
-        .flatten()
-    {
-        client = client.with_root_certificate(certificate);
+/// Waiting for an answer's first byte; a copy of 1 GiB inside the store takes its time.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who asks, and where: one answer for object_store and for the SDK's clients.
+#[derive(Debug, Clone)]
+pub struct Access {
+    config: SdkConfig,
+    endpoint: Option<String>,
+    ca_bundle: Option<Vec<u8>>,
+}
+
+impl Access {
+    /// As the `aws` command would have it.
+    pub async fn from_environment() -> Result<Self> {
+        let ca_bundle = ca_bundle()?;
+        let config = loader(ca_bundle.as_deref())?.load().await;
+        Ok(Access { endpoint: endpoint(&config), config, ca_bundle })
     }
-    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RetryConfig {
-        max_retries: MAX_RETRIES,
-        retry_timeout: RETRY_FOR,
-        ..RetryConfig::default()
-    });
-    if let Some(endpoint) = endpoint(&config) {
-        client = client.with_allow_http(endpoint.starts_with("http://"));
-        builder = builder.with_endpoint(endpoint);
+
+    /// A server and a key, whatever the environment says.
+    pub async fn explicit(endpoint: &str, key_id: &str, secret: &str) -> Result<Self> {
+        let credentials = Credentials::new(key_id, secret, None, None, "explicit");
+        let loader = loader(None)?.credentials_provider(credentials).region(DEFAULT_REGION).endpoint_url(endpoint);
+        Ok(Access { config: loader.load().await, endpoint: Some(endpoint.to_owned()), ca_bundle: None })
     }
-    if let Some(provider) = config.credentials_provider() {
-        builder = builder.with_credentials(Arc::new(SdkCredentials::new(provider)));
+
+    /// Whether the answers are AWS's own, which other servers imitate more or less.
+    pub fn is_aws(&self) -> bool {
+        let host = |endpoint: &String| Url::parse(endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
+        self.endpoint.as_ref().is_none_or(|endpoint| host(endpoint).is_some_and(|h| h.ends_with(".amazonaws.com")))
     }
-    let store = builder
-        .with_client_options(client)
-        .build()
-        .map_err(super::explain)
-        .with_context(|| format!("open bucket {bucket}"))?;
-    Ok(Arc::new(store))
+
+    pub fn open_bucket(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+        let region = self.config.region().map_or(DEFAULT_REGION, |region| region.as_ref());
+        let mut client = ClientOptions::new();
+        for certificate in self
+            .ca_bundle
+            .as_deref()
+            .map(Certificate::from_pem_bundle)
+            .transpose()
+            .context("read AWS_CA_BUNDLE")?
+            .into_iter()
+            .flatten()
+        {
+            client = client.with_root_certificate(certificate);
+        }
+        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RetryConfig {
+            max_retries: MAX_RETRIES,
+            retry_timeout: RETRY_FOR,
+            ..RetryConfig::default()
+        });
+        if let Some(endpoint) = &self.endpoint {
+            client = client.with_allow_http(endpoint.starts_with("http://"));
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let Some(provider) = self.config.credentials_provider() {
+            builder = builder.with_credentials(Arc::new(SdkCredentials::new(provider)));
+        }
+        let store = builder
+            .with_client_options(client)
+            .build()
+            .map_err(super::explain)
+            .with_context(|| format!("open bucket {bucket}"))?;
+        Ok(Arc::new(store))
+    }
+
+    /// How the SDK's S3 client is set up. Nothing is requested yet.
+    pub fn s3_config(&self) -> aws_sdk_s3::config::Builder {
+        use aws_sdk_s3::config::{
+            Region, RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
+        };
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
+        let region = self.config.region().cloned().unwrap_or(Region::from_static(DEFAULT_REGION));
+        let mut builder = aws_sdk_s3::config::Builder::from(&self.config)
+            .region(region)
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_RETRIES as u32))
+            .timeout_config(timeouts)
+            // By default the SDK sends a checksum as a trailer of a chunked body, which not every server understands.
+            // Uploads carry one of ours in a header instead.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.endpoint_url(endpoint).force_path_style(true);
+        }
+        builder
+    }
+
+    /// How the client of another service is set up, in `region` or else where the environment says.
+    pub fn sdk_config(&self, region: Option<&str>, read_timeout: Duration) -> SdkConfig {
+        use aws_config::{Region, retry::RetryConfig, timeout::TimeoutConfig};
+        let known = || self.config.region().cloned().unwrap_or(Region::from_static(DEFAULT_REGION));
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(read_timeout).build();
+        let builder = self.config.clone().into_builder();
+        builder
+            .region(region.map_or_else(known, |region| Region::new(region.to_owned())))
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_RETRIES as u32))
+            .timeout_config(timeouts)
+            .build()
+    }
 }
 
 /// `AWS_ENDPOINT_URL_S3` is for this service alone and goes first, as in every AWS SDK:
@@ -68,7 +138,7 @@ fn endpoint(config: &SdkConfig) -> Option<String> {
     for_s3.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
-async fn sdk_config(ca_bundle: Option<&[u8]>) -> Result<SdkConfig> {
+fn loader(ca_bundle: Option<&[u8]>) -> Result<ConfigLoader> {
     let mut loader = aws_config::from_env();
     if let Some(pem) = ca_bundle {
         let roots = tls::TrustStore::default().with_pem_certificate(pem);
@@ -76,7 +146,7 @@ async fn sdk_config(ca_bundle: Option<&[u8]>) -> Result<SdkConfig> {
         let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
         loader = loader.http_client(Builder::new().tls_provider(provider).tls_context(context).build_https());
     }
-    Ok(loader.load().await)
+    Ok(loader)
 }
 
 /// The file that `AWS_CA_BUNDLE` names. The Rust SDK does not read the variable itself (aws-sdk-rust#1362).

@@ -59,6 +59,8 @@ pub struct BucketRule {
     pub expire_after_days: Option<u32>,
     pub expire_noncurrent_after_days: Option<u32>,
     pub abort_multipart_after_days: Option<u32>,
+    /// What else a foreign rule does, in words: a class or a date that has no field here.
+    pub other_actions: Vec<String>,
 }
 
 /// Whose rules [`Classes::put_rules`] may replace: those whose id begins so.

@@ -21,6 +21,8 @@ impl Layout {
     pub const DEAD_LETTERS: &'static str = "_tier/dead-letter";
     pub const PACKS: &'static str = "_tier/pack";
     pub const RESTORES: &'static str = "_tier/restore";
+    pub const VAULT_COPIES: &'static str = "_tier/vault";
+    pub const CATALOG: &'static str = "_tier";
     pub const EVENTS: &'static str = "events";
     pub const BUNDLES: &'static str = model::BUNDLES;
 
@@ -42,6 +44,11 @@ impl Layout {
     /// The id in a restore job's path.
     pub fn restore_job_id(path: &str) -> Option<&str> {
         path.strip_prefix(Self::RESTORES)?.strip_prefix('/')?.strip_suffix(".json")
+    }
+
+    /// The durable record of a data file's copy in a vault.
+    pub fn vault_copy(path: &str) -> String {
+        format!("{}/{}.json", Self::VAULT_COPIES, &model::sha256(path.as_bytes())[..16])
     }
 
     /// The version of a root's path.

@@ -30,9 +30,9 @@ pub struct Requests {
     pub delete: u64,
     /// Body bytes received.
     pub bytes_read: u64,
-    /// Restores that were begun, made faster or extended.
+    /// Requests to restore, make faster or extend; each is billed by its retrieval tier.
     pub restores: u64,
-    /// What was taken out of the archive for them.
+    /// What was taken out of a simulated archive for them.
     pub restored_bytes: u64,
     /// Bytes that left a class before its minimum duration, times the days that are billed for nothing.
     pub early_deleted_byte_days: u64,
@@ -108,6 +108,21 @@ impl Meter {
 
     pub(super) fn count_early_delete(&self, byte_days: u64) {
         add(&self.early_deleted_byte_days, byte_days);
+    }
+
+    /// Counts a request of S3's protocol by its method and query, as S3 bills it.
+    pub(super) fn count_s3(&self, method: &str, query: &str) {
+        let asks = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+        let counter = match method {
+            "HEAD" => &self.head,
+            "GET" if asks("list-type") || asks("versions") => &self.list,
+            "GET" => &self.get,
+            "DELETE" => &self.delete,
+            "POST" if asks("restore") => &self.restores,
+            "POST" if asks("delete") => &self.delete,
+            _ => &self.put,
+        };
+        add(counter, 1);
     }
 }
 

@@ -20,9 +20,11 @@ mod layout;
 mod location;
 mod meter;
 mod reader;
+mod s3;
 mod simulated;
 mod states;
-mod unbuilt;
+mod tree_hash;
+mod vault;
 mod writer;
 
 use std::fmt;
@@ -41,6 +43,9 @@ use crate::error::{Context, Result};
 use meter::Metered;
 use simulated::Simulated;
 
+use aws::Access;
+use s3::S3Classes;
+
 pub use classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
 pub use errors::{explain, explain_ref};
 pub use layout::Layout;
@@ -48,6 +53,7 @@ pub use location::Location;
 pub use meter::{Meter, Requests};
 pub use reader::ObjectReader;
 pub use simulated::ClassTime;
+pub use vault::{Border, Stored, VaultJob, Vaults, upload_requests};
 pub use writer::ObjectWriter;
 
 /// What became of a [`Store::put_if_absent`].
@@ -100,11 +106,24 @@ impl Store {
             }
             Location::Memory => Ok(Self::simulated(Arc::new(InMemory::new()), Path::default(), location, time, meter)),
             Location::S3 { bucket, prefix } => {
-                let prefix = Path::parse(prefix).context("read the archive address")?;
-                let base = aws::open_bucket(bucket).await?;
-                Ok(Self::layered(base.clone(), base, Arc::new(unbuilt::Unbuilt), prefix, location, time, meter))
+                let access = Access::from_environment().await?;
+                Self::over_bucket(access, bucket, prefix, time, meter)
             }
         }
+    }
+
+    /// A bucket at a server of the caller's, whatever the environment says.
+    pub async fn open_s3_at(endpoint: &str, bucket: &str, prefix: &str, key_id: &str, secret: &str) -> Result<Self> {
+        let access = Access::explicit(endpoint, key_id, secret).await?;
+        Self::over_bucket(access, bucket, prefix, ClassTime::default(), Arc::new(Meter::default()))
+    }
+
+    fn over_bucket(access: Access, bucket: &str, prefix: &str, time: ClassTime, meter: Arc<Meter>) -> Result<Self> {
+        let root = Path::parse(prefix).context("read the archive address")?;
+        let location = Location::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        let base = access.open_bucket(bucket)?;
+        let classes = Arc::new(S3Classes::new(access, bucket, root.clone(), location.clone(), meter.clone()));
+        Ok(Self::layered(base.clone(), base, classes, root, location, time, meter))
     }
 
     /// A store in memory, for tests and simulations.

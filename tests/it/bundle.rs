@@ -235,7 +235,8 @@ async fn a_file_that_is_not_what_the_catalog_says_is_named() {
     let cells = by_cell(snapshot.files(|_| true).await.unwrap());
     let layout = events::layout(&ctx, Some(&snapshot));
     let path = cells[0].1[0].path.clone();
-    let spoilt: [(&str, fn(&mut DataFile)); 3] = [
+    type Spoil = fn(&mut DataFile);
+    let spoilt: [(&str, Spoil); 3] = [
         ("it holds 2 rows, the catalog says 3", |file| file.rows += 1),
         ("bytes, the catalog says 5", |file| file.size_bytes = 5),
         ("does not exist", |file| file.path += ".gone"),

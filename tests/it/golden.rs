@@ -10,10 +10,13 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use tier::catalog::{Change, DeadLetterFile, FileAudit, NewFile, Operation, Outcome, Snapshot, commit};
+use tier::catalog::{Change, DeadLetterFile, FileAudit, NewFile, Operation, Outcome, Snapshot, Stub, commit};
 use tier::clock::{Clock, Random};
 use tier::context::Context;
-use tier::model::{ColumnType, DataFile, ExportEntry, ExportStamp, KeyRange, Mapping, Reason, Schema, StorageClass};
+use tier::data::pack::{self, CellRows, PackBuilder, Packed};
+use tier::model::{
+    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, KeyRange, Mapping, Reason, Schema, StorageClass,
+};
 use tier::progress::{Silent, Stop};
 use tier::store::{ClassTime, Layout, Store};
 
@@ -94,6 +97,40 @@ async fn write_archive(ctx: &Context) -> Snapshot {
     committed(commit(ctx, Some(&first), &layout, change).await.unwrap())
 }
 
+/// A third version: a bundle takes the place of a cell, a hold is in force, and the first version has expired.
+async fn write_classes(ctx: &Context) -> Snapshot {
+    let before = write_archive(ctx).await;
+    let layout = Layout::for_run(2, &ctx.random.id());
+    let gone = before.live_files(|_| true).await.unwrap().remove(0);
+    let mut operation = Operation::new("replace", 2);
+    operation.plan = Some("12".repeat(32));
+    let mut change = Change::new(operation);
+    let mut bundle = file(&layout, 0, &gone.file.tenants.min, gone.file.rows);
+    bundle.file.path = layout.bundle("2026-08-01".parse().unwrap(), 0, 0);
+    bundle.file.storage_class = StorageClass::DeepArchive;
+    bundle.file.class_since = Some(NOW.parse().unwrap());
+    let cell =
+        CellRows { cell: gone.file.partition().unwrap(), first_row: 0, rows: gone.file.rows, ts: gone.file.ts.clone() };
+    let mut pack = PackBuilder::new(layout.pack(0));
+    bundle.file.pack = Some(pack.add(&Packed { cells: vec![cell], footer: Bytes::from_static(b"footer") }).unwrap());
+    pack.write(&ctx.store).await.unwrap();
+    change.add = vec![bundle];
+    change.remove = vec![gone];
+    change.add_holds = vec![Hold {
+        id: "h-17".into(),
+        tenants: vec!["名前".into()],
+        event_types: Vec::new(),
+        from: None,
+        to: Some("2026-08-31".parse().unwrap()),
+        reason: "case 17".into(),
+        since: NOW.parse().unwrap(),
+    }];
+    let newest = committed(commit(ctx, Some(&before), &layout, change).await.unwrap());
+    let first = Snapshot::at_version(&ctx.store, 1).await.unwrap();
+    ctx.store.put(&Layout::root(1), Stub::of(&first.root().document).encode().unwrap()).await.unwrap();
+    newest
+}
+
 fn committed(outcome: Outcome) -> Snapshot {
     match outcome {
         Outcome::Committed(snapshot) => snapshot,
@@ -101,8 +138,10 @@ fn committed(outcome: Outcome) -> Snapshot {
     }
 }
 
-/// Catalogs as earlier and today's tier wrote them; the newest is last.
-const GOLDEN: [&str; 2] = ["v1", "v1-classes"];
+/// As the first tier wrote it, without anything of storage classes.
+const FIRST: &str = "v1";
+/// As today's tier writes it.
+const TODAY: &str = "v1-classes";
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -120,16 +159,21 @@ async fn objects(store: &Store) -> Vec<(String, Bytes)> {
 
 #[tokio::test]
 async fn an_archive_of_format_1_reads_as_it_was_written() {
-    for name in GOLDEN {
-        reads_as_it_was_written(name).await;
-    }
+    reads_as_it_was_written(FIRST, async |ctx| write_archive(ctx).await).await;
+    let store = reads_as_it_was_written(TODAY, async |ctx| write_classes(ctx).await).await;
+    let files = Snapshot::open(&store).await.unwrap().files(|_| true).await.unwrap();
+    let bundle: Vec<DataFile> = files.into_iter().filter(DataFile::is_bundle).collect();
+    let packed = pack::read(&store, &bundle).await.unwrap().remove(0).expect("a bundle has a pack");
+    assert_eq!((packed.cells.len(), packed.cells[0].rows, &packed.footer[..]), (1, bundle[0].rows, &b"footer"[..]));
+    let expired = Snapshot::at_version(&store, 1).await.expect_err("it has expired");
+    assert_eq!(expired.stable_code(), "expired-version");
 }
 
-async fn reads_as_it_was_written(name: &str) {
+async fn reads_as_it_was_written(name: &str, write: impl AsyncFn(&Context) -> Snapshot) -> Store {
     let store = Store::open(&golden(name).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
     let golden = Snapshot::open(&store).await.unwrap();
     let ctx = context(Store::memory());
-    let today = write_archive(&ctx).await;
+    let today = write(&ctx).await;
     let mut expected = today.root().clone();
     // The bytes of a parent may differ with the version of the Parquet library; what they mean may not.
     expected.document.parent_sha256.clone_from(&golden.root().document.parent_sha256);
@@ -139,21 +183,22 @@ async fn reads_as_it_was_written(name: &str) {
     }
     assert_eq!(golden.root(), &expected);
     assert_eq!(golden.files(|_| true).await.unwrap(), today.files(|_| true).await.unwrap());
+    store
 }
 
 #[tokio::test]
 async fn todays_catalog_files_have_the_golden_columns_and_documents() {
     let ctx = context(Store::memory());
-    write_archive(&ctx).await;
+    write_classes(&ctx).await;
     let today = objects(&ctx.store).await;
     if std::env::var_os("TIER_WRITE_GOLDEN").is_some() {
         for (path, bytes) in &today {
-            let path = golden(GOLDEN[1]).join(path);
+            let path = golden(TODAY).join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
     }
-    let store = Store::open(&golden(GOLDEN[1]).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
+    let store = Store::open(&golden(TODAY).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
     let golden = objects(&store).await;
     let names = |objects: &[(String, Bytes)]| objects.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
     assert_eq!(names(&today), names(&golden));
@@ -176,8 +221,11 @@ fn contents(bytes: Bytes) -> (RecordBatch, Vec<(String, String)>) {
     let pairs = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let ours = pairs.into_iter().filter(|pair| pair.key.starts_with("tier."));
     let texts = ours.map(|pair| (pair.key, blank_digest(&pair.value.unwrap_or_default()))).collect();
+    let schema = builder.schema().clone();
+    // A stub has no rows, and no columns to join.
     let batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
-    (arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap_or_else(|_| batches[0].clone()), texts)
+    let empty = || batches.first().cloned().unwrap_or_else(|| RecordBatch::new_empty(schema.clone()));
+    (arrow::compute::concat_batches(&schema, &batches).unwrap_or_else(|_| empty()), texts)
 }
 
 /// A root's document names its parent's digest, which depends on the Parquet library's version.

@@ -2,55 +2,23 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::util::pretty::pretty_format_batches_with_schema;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use jiff::ToSpan;
 use jiff::civil::date;
 use tier::catalog::Snapshot;
 use tier::context::Context;
-use tier::error::{Error, Kind};
-use tier::model::{KeyRange, Schema, StorageClass, days_of_date};
-use tier::query::{self, AsOf, Engine, QuerySettings, Report};
+use tier::error::Kind;
+use tier::model::{KeyRange, Schema, days_of_date};
+use tier::query::{self, AsOf, Engine, QuerySettings};
 use tier::store::Store;
 
+use crate::support::ask::{ask, ask_with, fail, full, table};
 use crate::support::dice::Dice;
 use crate::support::events::{Row, append, cell, commit, context, full_schema, layout, new_file, row, whole_batch};
 
-/// The rows of an answer as a table, and the report.
-async fn ask(ctx: &Context, sql: &str) -> (String, Report) {
-    ask_with(ctx, &QuerySettings::default(), sql).await
-}
-
-async fn ask_with(ctx: &Context, settings: &QuerySettings, sql: &str) -> (String, Report) {
-    let mut answer = query::run(ctx, settings, sql).await.unwrap_or_else(|error| panic!("{sql}: {}", full(&error)));
-    let batches = answer.collect().await.unwrap_or_else(|error| panic!("{sql}: {}", full(&error)));
-    (table(answer.schema(), &batches), answer.report())
-}
-
-async fn fail(ctx: &Context, sql: &str) -> Error {
-    match query::run(ctx, &QuerySettings::default(), sql).await {
-        Err(error) => error,
-        Ok(mut answer) => answer.collect().await.expect_err(sql),
-    }
-}
-
-fn full(error: &Error) -> String {
-    format!("{error} {:?} hint: {:?}", error.causes(), error.hint_text())
-}
-
-/// Cells of a table, one line per row, without the frame.
-fn table(schema: SchemaRef, batches: &[RecordBatch]) -> String {
-    let drawn = pretty_format_batches_with_schema(schema, batches).unwrap().to_string();
-    let rows = drawn.lines().filter(|line| line.starts_with('|'));
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    rows.map(|line| cells(line).join(" | ").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
 /// Two days, two tenants, two types: eight rows of which some have values.
-fn week() -> Vec<Row> {
+pub fn week() -> Vec<Row> {
     let mut rows = Vec::new();
     for (day, date) in ["2026-08-24", "2026-08-25"].into_iter().enumerate() {
         for tenant in ["acme", "globex"] {
@@ -230,7 +198,7 @@ async fn a_pruned_answer_is_the_answer_of_a_full_scan() {
     assert!(pruned > 50 && with_rows > 50, "the predicates test little: {pruned} pruned, {with_rows} found rows");
 }
 
-fn random_row(random: &mut Dice, number: usize) -> Row {
+pub fn random_row(random: &mut Dice, number: usize) -> Row {
     let date = date(2026, 8, 1) + (random.below(3) as i64).days();
     let tenant = format!("t{}", random.below(2));
     let event_type = random.pick(&["click", "a b"]);
@@ -244,7 +212,7 @@ fn random_row(random: &mut Dice, number: usize) -> Row {
     }
 }
 
-fn random_predicate(random: &mut Dice, depth: u32) -> String {
+pub fn random_predicate(random: &mut Dice, depth: u32) -> String {
     if depth > 0 && random.below(3) > 0 {
         let (left, right) = (random_predicate(random, depth - 1), random_predicate(random, depth - 1));
         return match random.below(5) {
@@ -433,20 +401,6 @@ async fn times_far_away_compare_with_strings() {
         let (rows, _) = ask(&ctx, &format!("SELECT count(event_id) AS n FROM events WHERE {predicate}")).await;
         assert_eq!(rows, format!("n\n{expected}"), "{predicate}");
     }
-}
-
-#[tokio::test]
-async fn an_archived_file_in_the_way_fails_before_the_first_read() {
-    let ctx = context(Store::memory());
-    let layout = layout(&ctx, None);
-    let cell = cell(date(2019, 3, 1), "acme", "login");
-    let mut file = new_file(layout.data_file(&cell, 0), &cell, KeyRange { min: 0, max: 9 }, 10, 2048, 400);
-    file.file.storage_class = StorageClass::DeepArchive;
-    commit(&ctx, None, &layout, &Schema::default(), vec![file]).await;
-    let error = fail(&ctx, "SELECT event_id FROM events").await;
-    assert_eq!(error.kind(), Kind::RestoreNeeded);
-    assert_eq!(error.to_string(), "1 of the 1 files this query needs are archived (2.0 KiB)");
-    assert_eq!(ask(&ctx, "SELECT count(*) AS n FROM events").await.0, "n\n10");
 }
 
 #[tokio::test]

@@ -167,11 +167,18 @@ async fn words_go_to_stderr_and_the_report_to_its_file() {
     for varying in ["bytes_read", "elapsed_ms"] {
         assert!(report[varying].take().is_u64(), "{varying}");
     }
+    assert!(report["estimate"]["bytes"].take().is_u64() && report["prices_date"].take().is_string(), "{report}");
+    for cost in [report["cost_usd"].take(), report["estimate"]["cost_usd"].take()] {
+        assert!(cost.as_f64().unwrap() > 0.0 && cost.as_f64().unwrap() < 0.001, "{cost}");
+    }
     assert_eq!(
         report,
         serde_json::json!({
-            "format_version": "1.0", "version": 1, "rows": 1, "complete": true, "files_total": 2, "files_pruned": 2,
-            "files_scanned": 0, "requests": {"list": 1, "get": 3, "head": 0}, "bytes_read": null, "elapsed_ms": null
+            "format_version": "1.0", "version": 1, "rows": 1, "complete": true, "missing": [], "files_total": 2,
+            "files_pruned": 2, "files_scanned": 0, "files_archived": 0,
+            "requests": {"list": 1, "get": 3, "head": 0}, "bytes_read": null, "elapsed_ms": null,
+            "cost_usd": null, "prices_date": null, "simulated": true,
+            "estimate": {"files": 0, "requests": 4, "bytes": null, "cost_usd": null}
         })
     );
 }

@@ -72,12 +72,29 @@ fn the_examples_of_archive_and_query_run() {
     // The mapping is remembered by an archive, so the second example has one of its own.
     run(&tier, &mapped.replace("./archive", "./mapped"));
     run(&tier, "tier archive sample-data --archive ./archive");
-    let [queries] = &blocks("Query", "sh")[..] else { panic!("one block") };
+    let [queries, costs] = &blocks("Query", "sh")[..] else { panic!("two blocks") };
+    let (stdout, stderr) = run(&tier, costs);
+    assert!(stdout.contains(" files · ") && stdout.contains("(prices of "), "{stdout}");
+    assert!(stderr.contains("scanned") && stderr.contains("estimated"), "{stderr}");
     // The last line opens the shell.
     let lines: Vec<&str> = queries.lines().filter(|line| line.contains('"')).collect();
     assert_eq!(lines.len(), 3, "{queries}");
     let (stdout, _) = run(&tier, &lines.join("\n"));
     assert!(stdout.contains("event_type,count(*)"), "{stdout}");
+}
+
+#[test]
+fn the_deep_tier_is_rehearsed_on_a_folder() {
+    let tier = folder();
+    run(&tier, "tier archive sample-data --archive ./archive --now 2026-09-01");
+    let [commands] = &blocks("The deep tier", "sh")[..] else { panic!("one block") };
+    let (stdout, stderr) = run(&tier, commands);
+    assert!(stdout.contains("bundle into DEEP_ARCHIVE") && stdout.contains("standard"), "{stdout}");
+    assert!(stderr.contains("became 1 bundle,"), "{stderr}");
+    let [policy] = &blocks("The deep tier", "toml")[..] else { panic!("one block") };
+    tier.write("tier.toml", policy);
+    let (stdout, _) = run(&tier, "tier lifecycle plan --archive ./archive --now 2028-09-01");
+    assert!(stdout.contains("stays: is in DEEP_ARCHIVE"), "{stdout}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ SQL ends with a semicolon; the one table is `events`. Ctrl-C clears the line or 
 /// What the user switched on and off.
 struct Shell<'a> {
     app: &'a App,
+    args: &'a QueryArgs,
     settings: QuerySettings,
     style: Style,
     timer: bool,
@@ -54,16 +55,15 @@ enum Next {
 }
 
 pub async fn run(app: &App, args: &QueryArgs, settings: QuerySettings) -> Result<()> {
-    if args.output.is_some() || args.report.is_some() {
-        return Err(
-            Error::usage("--output and --report need SQL to run").hint("write it as an argument, or use -f FILE")
-        );
+    if args.output.is_some() || args.report.is_some() || args.estimate {
+        return Err(Error::usage("--output, --report and --estimate need SQL to run")
+            .hint("write it as an argument, or use -f FILE"));
     }
     let engine = until_stopped(&app.context.stop, Engine::open(&app.context, &settings)).await?;
     say_banner(app, &engine);
     let history = history_file();
     let mut editor = editor(&engine, history.as_ref())?;
-    let mut shell = Shell { app, settings, style: style(app, args), timer: true, stats: args.stats };
+    let mut shell = Shell { app, args, settings, style: style(app, args), timer: true, stats: args.stats };
     loop {
         let read = editor.readline("tier> ");
         // A signal that came while nothing was running has done its work.
@@ -98,9 +98,12 @@ impl Shell<'_> {
         for statement in engine.parse(text)? {
             let watch = Stopwatch::start();
             let target = Target::open(None, &self.style, self.app.ui.stdout_is_terminal)?;
-            let answer = answer(self.app, &mut engine, statement, target, &self.style).await?;
+            let answer = answer(self.app, self.args, &mut engine, statement, target, &self.style).await?;
             if self.stats {
                 super::say_stats(self.app, &answer);
+            }
+            if let Some(incomplete) = answer.incomplete() {
+                self.app.ui.insist(&incomplete.to_string());
             }
             if self.timer {
                 self.app.ui.say(&format!("{} ms", watch.elapsed_ms()));

@@ -3,6 +3,9 @@
 mod offers;
 mod watch;
 
+pub use offers::{count, say_started};
+pub use watch::poll_of;
+
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -178,12 +181,12 @@ fn max_cost(text: Option<&str>) -> Result<Option<Usd>> {
     text.map(parse_usd).transpose()
 }
 
-fn terms<'a>(app: &App, prices: &'a Prices) -> Terms<'a> {
+pub fn terms<'a>(app: &App, prices: &'a Prices) -> Terms<'a> {
     let speed = if app.context.store.classes().is_simulated() { app.settings.class_time().speed } else { 1.0 };
     Terms { prices, pays_egress: app.settings.pays_egress(), now: app.context.now(), speed }
 }
 
 /// Ends every line about classes that are only played.
-fn mark(simulated: bool) -> &'static str {
+pub fn mark(simulated: bool) -> &'static str {
     if simulated { " (simulated)" } else { "" }
 }

@@ -7,7 +7,7 @@ use super::{PlanArgs, StartArgs, mark, terms};
 use crate::cli::App;
 use crate::cli::question::archived_files;
 use crate::cli::spending::{check_consent, consent};
-use crate::cli::words::{archive_option, quoted, when};
+use crate::cli::words::{archive_option, counted, quoted, when};
 use crate::error::{Error, Kind, Result};
 use crate::model::Retrieval;
 use crate::restore::{self, Choice, Count, Limits, Offer, RestorePlan, StartReport};
@@ -147,8 +147,7 @@ fn offered(offer: &Offer) -> Count {
 }
 
 pub fn count(count: Count) -> String {
-    let files = if count.files == 1 { "file" } else { "files" };
-    format!("{} {files}, {}", HumanCount(count.files), HumanBytes(count.bytes))
+    format!("{}, {}", counted(count.files, "file"), HumanBytes(count.bytes))
 }
 
 fn show(app: &App, plan: &RestorePlan, command: Option<&str>) -> String {
@@ -208,7 +207,7 @@ fn rows(app: &App, plan: &RestorePlan) -> Vec<[String; COLUMNS]> {
     rows
 }
 
-fn say_started(app: &App, plan: &RestorePlan, report: &StartReport) {
+pub fn say_started(app: &App, plan: &RestorePlan, report: &StartReport) {
     let (mark, now, say) = (mark(report.simulated), app.context.now(), |line: String| app.ui.say(&line));
     let known = if report.is_known { ", which was there before" } else { "" };
     say(format!("restore job {}{known}: {} of version {}{mark}", report.job, count(report.files), report.version));

@@ -74,7 +74,7 @@ pub async fn status(app: &App, args: StatusArgs) -> Result<u8> {
     Ok(code)
 }
 
-fn poll_of(job: &Job, terms: &Terms) -> Duration {
+pub fn poll_of(job: &Job, terms: &Terms) -> Duration {
     let takes = |class| terms.ready(terms.now, class, job.retrieval).duration_since(terms.now);
     let classes = job.files.iter().map(|file| file.storage_class);
     let longest = classes.map(takes).max().unwrap_or(SignedDuration::ZERO);

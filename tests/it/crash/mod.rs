@@ -2,5 +2,6 @@
 
 mod faults;
 mod kills;
+mod lifecycle;
 mod together;
 mod vacuum;

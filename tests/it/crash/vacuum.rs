@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tier::archive;
-use tier::catalog::{Change, Operation, Snapshot, commit};
+use tier::catalog::{Change, LeafRef, Operation, Snapshot, commit};
 use tier::clock::Clock;
 use tier::error::Kind;
 use tier::store::{ClassTime, Layout, Location, Store};
@@ -31,7 +31,7 @@ async fn die(store: &Store, lab: &Lab, name: &str, at: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orphans_go_when_the_grace_is_over_and_nothing_that_a_version_names() {
+async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     let lab = Lab::new();
     let store = lab.ctx.store.clone();
     lab.write("a.ndjson", lines(0..20) + "{\n");
@@ -52,10 +52,19 @@ async fn orphans_go_when_the_grace_is_over_and_nothing_that_a_version_names() {
 
     let old = vacuum::plan(&in_days(&lab.ctx, 8), WEEK).await.unwrap();
     assert_eq!(objects(&store).await, before, "a plan deletes nothing");
+    let reverted = Snapshot::at_version(&store, 2).await.unwrap();
+    let of_reverted: Vec<LeafRef> =
+        reverted.root().leaves.iter().filter(|leaf| leaf.added_version == 2).cloned().collect();
+    let files = reverted.files(|leaf| leaf.added_version == 2).await.unwrap();
+    let mut expected_doomed: Vec<String> = orphans.into_iter().filter(|path| path != Layout::TABLE).collect();
+    expected_doomed.extend(of_reverted.iter().flat_map(|leaf| [leaf.path.clone(), leaf.audit_path()]));
+    expected_doomed.extend(files.into_iter().map(|file| file.path));
+    let letters = reverted.root().document.dead_letters.iter().filter(|file| file.version == 2);
+    expected_doomed.extend(letters.map(|file| file.path.clone()));
+    expected_doomed.sort_unstable();
     let mut doomed: Vec<&str> = old.orphans.iter().map(|orphan| orphan.path.as_str()).collect();
     doomed.sort_unstable();
-    let run_orphans: Vec<&str> = orphans.iter().map(String::as_str).filter(|path| *path != Layout::TABLE).collect();
-    assert_eq!(doomed, run_orphans);
+    assert_eq!((doomed.clone(), old.expires.clone()), (expected_doomed.iter().map(String::as_str).collect(), vec![2]));
     let report = vacuum::apply(&in_days(&lab.ctx, 8), &old).await.unwrap();
     assert_eq!((report.deleted, report.version), (doomed.len() as u64, Some(4)));
     let left: Vec<String> = objects(&store).await.into_iter().filter(|path| *path != Layout::root(4)).collect();
@@ -63,12 +72,12 @@ async fn orphans_go_when_the_grace_is_over_and_nothing_that_a_version_names() {
     assert_eq!(left, expected_left);
     assert_eq!(rows(&store).await, expected);
     check_versions(&store).await;
-    // The reverted version can still be read, dead letters and all.
-    let reverted = Snapshot::at_version(&store, 2).await.unwrap();
-    assert_eq!(reverted.root().rows(), 21);
-    for file in &reverted.root().document.dead_letters {
-        assert!(store.get_opt(&file.path).await.unwrap().is_some(), "{}", file.path);
-    }
+    let error = Snapshot::at_version(&store, 2).await.expect_err("its file is gone");
+    assert_eq!((error.stable_code(), error.kind()), ("expired-version", Kind::Usage), "{}", full(&error));
+    assert_eq!(Snapshot::at_version(&store, 1).await.unwrap().root().rows(), 20, "it has all of its files");
+    let runs = tier::status::status(&Snapshot::open(&store).await.unwrap()).await.unwrap().last_runs;
+    let kinds: Vec<_> = runs.iter().map(|run| (run.version, run.operation.kind.as_str())).collect();
+    assert_eq!(kinds, [(4, "vacuum"), (3, "revert"), (2, "append"), (1, "append")], "what it did is still known");
     let again = vacuum::plan(&in_days(&lab.ctx, 8), WEEK).await.unwrap();
     assert_eq!((again.orphans, again.young), (vec![], 0));
 }

@@ -142,7 +142,7 @@ pub fn new_file(path: String, cell: &Partition, ts: KeyRange<i64>, rows: u64, si
     }
 }
 
-fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
+pub fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
     let columns: Vec<ArrayRef> = schema.columns().iter().map(|column| array(&column.name, rows)).collect();
     let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
     let properties = WriterProperties::builder()
@@ -156,7 +156,7 @@ fn parquet(schema: &Schema, rows: &[Row]) -> Vec<u8> {
     bytes
 }
 
-fn array(column: &str, rows: &[Row]) -> ArrayRef {
+pub fn array(column: &str, rows: &[Row]) -> ArrayRef {
     match column {
         "date" => Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| days_of_date(row.date)))),
         "tenant_id" => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.tenant_id))),

@@ -85,6 +85,15 @@ impl Tier {
         Outcome::of(self.command(args).output().unwrap())
     }
 
+    /// As [`Tier::run`], without some of the variables that were set.
+    pub fn run_without(&self, variables: &[&str], args: &[&str]) -> Outcome {
+        let mut command = self.command(args);
+        variables.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        Outcome::of(command.output().unwrap())
+    }
+
     /// Runs it and asserts that it exits with 0.
     pub fn ok(&self, args: &[&str]) -> Outcome {
         let outcome = self.run(args);

@@ -1,0 +1,342 @@
+//! Does what a plan says, one commit for each action.
+//!
+//! # Crash
+//! Objects are complete and confirmed by the store before the commit that names them, so a kill leaves orphans and
+//! nothing else. The next run finds done what was committed, and does the rest.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use super::plan::{Action, ActionKind, BundleAction, Plan};
+use super::policy::Transitions;
+use crate::catalog::{Change, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
+use crate::context::Context as Ctx;
+use crate::data::bundle::{BuiltBundle, BundlePlan, build, footer_of};
+use crate::data::encode::Target;
+use crate::data::pack::PackBuilder;
+use crate::error::{Context, Error, Kind, Result};
+use crate::model::{DataFile, ObjectState, Partition, StorageClass, Usd};
+use crate::progress::{Task, Unit};
+use crate::store::Layout;
+
+/// Objects moved in place by one commit: a query that reads one meanwhile is refused by the store, so the time between
+/// the first move and the commit is kept short.
+const IN_PLACE_PER_COMMIT: usize = 500;
+
+/// The tag by which a bucket's rule finds what it is to move.
+pub const CLASS_TAG: &str = "tier-class";
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ApplyReport {
+    /// The newest version.
+    pub version: u64,
+    pub commits: u64,
+    pub bundles: u64,
+    pub cells_bundled: u64,
+    pub moved_in_place: u64,
+    pub expired: u64,
+    /// Objects whose new class the store has confirmed since the last run.
+    pub confirmed: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    /// Done by an earlier run of the same plan.
+    pub already_done: u64,
+    pub one_off_usd: Usd,
+    pub monthly_saving_usd: Usd,
+    pub simulated: bool,
+}
+
+/// Applies the actions in order. `plan` was made on the newest version, or on one after which only its own commits came.
+pub async fn apply(ctx: &Ctx, plan: &Plan, transitions: Transitions) -> Result<ApplyReport> {
+    let total = plan.actions.iter().map(Action::bytes).sum();
+    let mut newest = Snapshot::open(&ctx.store).await?;
+    let run = Run {
+        ctx,
+        digest: &plan.digest,
+        transitions,
+        layout: Layout::for_run(newest.version(), &ctx.random.id()),
+        base_version: newest.version(),
+        next_file: Arc::new(AtomicUsize::new(0)),
+        next_pack: AtomicUsize::new(0),
+        task: ctx.progress.task("move", Unit::Bytes, Some(total)),
+    };
+    let mut report = ApplyReport { simulated: ctx.store.classes().is_simulated(), ..ApplyReport::default() };
+    for action in &plan.actions {
+        ctx.stop.check()?;
+        newest = run
+            .action(newest, action, &mut report)
+            .await
+            .with_context(|| format!("{} of {}", action.what(), action.month.strftime("%Y-%m")))?;
+    }
+    report.version = newest.version();
+    Ok(report)
+}
+
+struct Run<'a> {
+    ctx: &'a Ctx,
+    digest: &'a str,
+    transitions: Transitions,
+    layout: Layout,
+    base_version: u64,
+    next_file: Arc<AtomicUsize>,
+    next_pack: AtomicUsize,
+    task: Arc<dyn Task>,
+}
+
+impl Run<'_> {
+    async fn action(&self, newest: Snapshot, action: &Action, report: &mut ApplyReport) -> Result<Snapshot> {
+        let live = Live::of(&newest, action).await?;
+        match &action.kind {
+            ActionKind::Bundle { class, bundles } => {
+                self.bundle(newest, action.month, *class, bundles, &live, report).await
+            }
+            ActionKind::InPlace { class, files } => self.in_place(newest, *class, files, &live, report).await,
+            ActionKind::Expire { files } => self.expire(newest, files, &live, report).await,
+        }
+        .inspect(|_| {
+            report.one_off_usd += action.gate.one_off;
+            report.monthly_saving_usd += action.gate.monthly_saving();
+        })
+    }
+
+    /// All bundles of a month in one commit: a month is never half of each.
+    async fn bundle(
+        &self,
+        newest: Snapshot,
+        month: Date,
+        class: StorageClass,
+        bundles: &[BundleAction],
+        live: &Live,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
+        let mut change = self.change("replace");
+        for (bucket, bundle) in bundles.iter().enumerate() {
+            if live.is_done(&bundle.files) {
+                report.already_done += bundle.files.len() as u64;
+                continue;
+            }
+            self.ctx.stop.check()?;
+            let members = live.all(&bundle.files)?;
+            let built = self.build(&newest, month, bucket, class, &members).await?;
+            let (now_in, tags) = match self.transitions {
+                Transitions::Put => (class, Vec::new()),
+                Transitions::Rules => (StorageClass::Standard, vec![(CLASS_TAG.to_owned(), class.to_string())]),
+            };
+            let state = self.ctx.store.classes().put_file(&built.path, built.file.as_ref(), now_in, &tags).await;
+            let state = state.with_context(|| format!("put {}", self.ctx.store.address(&built.path)))?;
+            let pack_ref = pack.add(&built.packed)?;
+            let mut new = built.new;
+            confirm(&state, &new.file, now_in)?;
+            new.file.pack = Some(pack_ref);
+            new.file.storage_class = now_in;
+            new.file.class_since = self.since(now_in);
+            report.bundles += 1;
+            report.cells_bundled += members.len() as u64;
+            report.bytes_after += new.file.size_bytes;
+            report.bytes_before += members.iter().map(|member| member.file.size_bytes).sum::<u64>();
+            change.add.push(new);
+            self.task.advance(members.iter().map(|member| member.file.size_bytes).sum());
+            change.remove.extend(members);
+        }
+        self.commit(newest, pack, change, report).await
+    }
+
+    async fn build(
+        &self,
+        newest: &Snapshot,
+        month: Date,
+        bucket: usize,
+        class: StorageClass,
+        members: &[LiveFile],
+    ) -> Result<BuiltBundle> {
+        let cells = cells(members)?;
+        let (store, layout, next_file) = (self.ctx.store.clone(), self.layout.clone(), self.next_file.clone());
+        let (schema, schema_id) = (newest.schema().clone(), newest.version() as u32);
+        let runtime = Handle::current();
+        let built = tokio::task::spawn_blocking(move || {
+            let target = Target { store: &store, layout: &layout, runtime, next_file: &next_file, schema_id };
+            build(&BundlePlan { month, bucket, class, cells: &cells, schema: &schema }, &target, None)
+        });
+        built.await.context("wait for the bundle")?
+    }
+
+    async fn in_place(
+        &self,
+        mut newest: Snapshot,
+        class: StorageClass,
+        files: &[LiveFile],
+        live: &Live,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        for some in files.chunks(IN_PLACE_PER_COMMIT) {
+            let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
+            let mut change = self.change("state");
+            let (done, due): (Vec<_>, Vec<_>) =
+                some.iter().cloned().partition(|planned| live.is_done(std::slice::from_ref(planned)));
+            report.already_done += done.len() as u64;
+            let members = live.all(&due)?;
+            let audits = newest.audits(&members).await?;
+            for (member, audit) in members.into_iter().zip(audits) {
+                self.ctx.stop.check()?;
+                let file = self.move_one(&member.file, class, &mut pack).await;
+                let file = file.with_context(|| format!("move {}", self.ctx.store.address(&member.file.path)))?;
+                report.moved_in_place += 1;
+                report.bytes_before += file.size_bytes;
+                report.bytes_after += file.size_bytes;
+                self.task.advance(file.size_bytes);
+                change.add.push(NewFile { file, audit });
+                change.remove.push(member);
+            }
+            newest = self.commit(newest, pack, change, report).await?;
+        }
+        Ok(newest)
+    }
+
+    /// The footer is kept hot first; then the object moves, unless an earlier run has moved it already.
+    async fn move_one(&self, file: &DataFile, class: StorageClass, pack: &mut PackBuilder) -> Result<DataFile> {
+        let store = &self.ctx.store;
+        let mut moved = file.clone();
+        let before = store.classes().look(&file.path).await?.ok_or_else(|| Error::failed("it does not exist"))?;
+        // Of one that a run moved and died before its commit, the footer is out of reach: it is read after a restore.
+        if file.pack.is_none() && before.is_readable(self.ctx.now()) {
+            moved.pack = Some(pack.add(&footer_of(store, file).await?)?);
+        }
+        let after = match before.storage_class == class {
+            true => before,
+            false => store.classes().change_class(&file.path, class).await?,
+        };
+        confirm(&after, file, class)?;
+        moved.storage_class = class;
+        moved.class_since = self.since(class);
+        Ok(moved)
+    }
+
+    /// The entries go first; the objects are deleted by a vacuum, when no reader can still need them.
+    async fn expire(
+        &self,
+        newest: Snapshot,
+        files: &[LiveFile],
+        live: &Live,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        let mut change = self.change("expire");
+        for planned in files {
+            if live.is_done(std::slice::from_ref(planned)) {
+                report.already_done += 1;
+                continue;
+            }
+            let member = live.all(std::slice::from_ref(planned))?.remove(0);
+            report.expired += 1;
+            report.bytes_before += member.file.size_bytes;
+            self.task.advance(member.file.size_bytes);
+            change.remove.push(member);
+        }
+        self.commit(newest, PackBuilder::new(self.layout.pack(self.next_pack())), change, report).await
+    }
+
+    fn change(&self, kind: &str) -> Change {
+        let mut operation = Operation::new(kind, self.base_version);
+        operation.plan = Some(self.digest.to_owned());
+        let mut change = Change::new(operation);
+        change.heeds_holds = true;
+        change
+    }
+
+    async fn commit(
+        &self,
+        newest: Snapshot,
+        pack: PackBuilder,
+        mut change: Change,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        if change.remove.is_empty() {
+            return Ok(newest);
+        }
+        change.operation.files = change.add.len() as u64;
+        change.operation.bytes = change.add.iter().map(|new| new.file.size_bytes).sum();
+        pack.write(&self.ctx.store).await.context("write the pack of footers")?;
+        // Leaves and packs have names of their own for every commit of the run.
+        let layout = Layout::for_run(self.base_version, &self.ctx.random.id());
+        match commit(self.ctx, Some(&newest), &layout, change).await? {
+            Outcome::Committed(snapshot) => {
+                report.commits += 1;
+                Ok(snapshot)
+            }
+            Outcome::Conflict(why) => Err(Error::new(Kind::TryAgain, why)
+                .code("stale-plan")
+                .hint("nothing was lost; plan again")
+                .command("tier lifecycle plan")),
+        }
+    }
+
+    fn since(&self, class: StorageClass) -> Option<Timestamp> {
+        (class != StorageClass::Standard).then(|| self.ctx.now())
+    }
+
+    fn next_pack(&self) -> usize {
+        self.next_pack.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// The files of an action as the newest version has them.
+struct Live(HashMap<String, LiveFile>);
+
+impl Live {
+    async fn of(newest: &Snapshot, action: &Action) -> Result<Self> {
+        let wanted: HashSet<&str> = action.files().into_iter().map(|live| live.file.path.as_str()).collect();
+        let (first, last) = (action.month, action.month.last_of_month());
+        let files = newest.live_files(|leaf| leaf.dates.min <= last && leaf.dates.max >= first).await?;
+        let found = files.into_iter().filter(|live| wanted.contains(live.file.path.as_str()));
+        Ok(Live(found.map(|live| (live.file.path.clone(), live)).collect()))
+    }
+
+    /// Whether an earlier run has done it: the files are gone, or have changed their class.
+    fn is_done(&self, planned: &[LiveFile]) -> bool {
+        planned.iter().all(|planned| {
+            self.0.get(&planned.file.path).is_none_or(|live| live.file.storage_class != planned.file.storage_class)
+        })
+    }
+
+    fn all(&self, planned: &[LiveFile]) -> Result<Vec<LiveFile>> {
+        let find = |planned: &LiveFile| {
+            self.0.get(&planned.file.path).cloned().ok_or_else(|| {
+                Error::new(Kind::TryAgain, format!("another run replaced {}", planned.file.path))
+                    .code("stale-plan")
+                    .hint("plan again")
+                    .command("tier lifecycle plan")
+            })
+        };
+        planned.iter().map(find).collect()
+    }
+}
+
+/// The files by cell, in the order of a bundle.
+fn cells(members: &[LiveFile]) -> Result<Vec<(Partition, Vec<DataFile>)>> {
+    let mut cells: BTreeMap<Partition, Vec<DataFile>> = BTreeMap::new();
+    for member in members {
+        let cell = member.file.partition();
+        let cell = cell.ok_or_else(|| Error::failed(format!("{} is a bundle already", member.file.path)))?;
+        cells.entry(cell).or_default().push(member.file.clone());
+    }
+    Ok(cells.into_iter().collect())
+}
+
+/// What the store says must be what was asked for, before the catalog says it too.
+fn confirm(state: &ObjectState, file: &DataFile, class: StorageClass) -> Result<()> {
+    if state.size_bytes == file.size_bytes && state.storage_class == class {
+        return Ok(());
+    }
+    let message = format!(
+        "the store holds {} bytes in {}, and {} bytes in {class} were asked for",
+        state.size_bytes, state.storage_class, file.size_bytes
+    );
+    Err(Error::failed(message).code("not-confirmed").hint("nothing was committed; run it again"))
+}

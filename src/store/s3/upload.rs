@@ -1,0 +1,130 @@
+//! Uploads of local files: whole or in parts, every byte under a SHA-256 that the store checks.
+//!
+//! SHA-256 in a header is what AWS, MinIO and moto all take; a checksum over the whole of a multipart upload is not.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::S3Classes;
+use crate::error::{Context, Error, Result};
+use crate::model::StorageClass;
+use crate::store::errors::explain_sdk;
+
+/// A file up to here is one PUT; a larger one goes in parts of this size. S3 wants at least 5 MiB and takes at most
+/// 10,000 parts: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+const PART_BYTES: u64 = 16 << 20;
+
+/// Parts under way at once, each in memory.
+const PARTS_IN_FLIGHT: usize = 4;
+
+struct Part {
+    bytes: Bytes,
+    sha256: String,
+}
+
+impl S3Classes {
+    /// Returns the number of bytes sent.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        file: &Path,
+        class: StorageClass,
+        tags: &[(String, String)],
+    ) -> Result<u64> {
+        let phrase = || format!("open {}", file.display());
+        let file = Arc::new(File::open(file).with_context(phrase)?);
+        let size = file.metadata().with_context(phrase)?.len();
+        let tags =
+            (!tags.is_empty()).then(|| form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish());
+        if size > PART_BYTES {
+            self.upload_parts(path, file, size, class, tags).await?;
+            return Ok(size);
+        }
+        let part = read_part(file, 0, size).await?;
+        self.client()
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.key(path))
+            .storage_class(class.as_str().into())
+            .set_tagging(tags)
+            .checksum_sha256(part.sha256)
+            .body(ByteStream::from(part.bytes))
+            .send()
+            .await
+            .map_err(explain_sdk)?;
+        Ok(size)
+    }
+
+    async fn upload_parts(
+        &self,
+        path: &str,
+        file: Arc<File>,
+        size: u64,
+        class: StorageClass,
+        tags: Option<String>,
+    ) -> Result<()> {
+        let (client, bucket, key) = (self.client(), &self.bucket, self.key(path));
+        let request = client.create_multipart_upload().bucket(bucket).key(&key).set_tagging(tags);
+        let created = request
+            .storage_class(class.as_str().into())
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .send()
+            .await
+            .map_err(explain_sdk)?;
+        let id = created.upload_id().ok_or_else(|| Error::failed("the store named no upload"))?;
+        let uploaded = async {
+            let parts = self.send_parts(&key, id, file, size).await?;
+            let request = client.complete_multipart_upload().bucket(bucket).key(&key).upload_id(id);
+            let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+            request.multipart_upload(parts).send().await.map_err(explain_sdk)
+        };
+        if let Err(error) = uploaded.await {
+            // What cannot be aborted either is left to the bucket's rules; the first error is the one to tell.
+            let _ = client.abort_multipart_upload().bucket(bucket).key(&key).upload_id(id).send().await;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn send_parts(&self, key: &str, id: &str, file: Arc<File>, size: u64) -> Result<Vec<CompletedPart>> {
+        let send = |number: u64| {
+            let (client, bucket, file) = (self.client(), &self.bucket, file.clone());
+            async move {
+                let offset = (number - 1) * PART_BYTES;
+                let part = read_part(file, offset, PART_BYTES.min(size - offset)).await?;
+                let request = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(number as i32);
+                let sent = request
+                    .checksum_sha256(&part.sha256)
+                    .body(ByteStream::from(part.bytes))
+                    .send()
+                    .await
+                    .map_err(explain_sdk)?;
+                let completed = CompletedPart::builder().part_number(number as i32).checksum_sha256(part.sha256);
+                Ok(completed.set_e_tag(sent.e_tag).build())
+            }
+        };
+        let numbers = futures::stream::iter(1..=size.div_ceil(PART_BYTES));
+        numbers.map(send).buffered(PARTS_IN_FLIGHT).try_collect().await
+    }
+}
+
+async fn read_part(file: Arc<File>, offset: u64, length: u64) -> Result<Part> {
+    let read = move || {
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, offset)?;
+        let sha256 = STANDARD.encode(Sha256::digest(&bytes));
+        Ok::<_, std::io::Error>(Part { bytes: bytes.into(), sha256 })
+    };
+    tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
+}

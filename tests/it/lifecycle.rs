@@ -1,0 +1,217 @@
+//! The lifecycle's plan: what moves, what stays, why, and for how much. Pure, so prices are recomputed by hand here.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, date};
+use tier::catalog::LiveFile;
+use tier::lifecycle::{self, ActionKind, Layout, Plan, Planning, Policy, Rule, Target, Transitions};
+use tier::model::{DataFile, Hold, KeyRange, Prices, StorageClass, Usd};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: f64 = (1_u64 << 30) as f64;
+
+fn file(tenant: &str, day: Date, size_bytes: u64) -> LiveFile {
+    let class = StorageClass::Standard;
+    LiveFile {
+        leaf: "leaf".into(),
+        position: 0,
+        file: DataFile {
+            path: format!("events/date={day}/event_type=login/tenant_id={tenant}/x.parquet"),
+            tenants: KeyRange::one(tenant.to_owned()),
+            event_types: KeyRange::one("login".to_owned()),
+            dates: KeyRange::one(day),
+            ts: KeyRange::one(0),
+            rows: 1,
+            size_bytes,
+            footer_bytes: 1_000,
+            schema_id: 1,
+            storage_class: class,
+            class_since: None,
+            pack: None,
+        },
+    }
+}
+
+fn in_class(mut live: LiveFile, class: StorageClass, since: &str) -> LiveFile {
+    live.file.storage_class = class;
+    live.file.class_since = Some(since.parse().unwrap());
+    live
+}
+
+struct Case {
+    policy: Policy,
+    holds: Vec<Hold>,
+    now: Timestamp,
+}
+
+impl Case {
+    fn at(now: &str) -> Self {
+        Case { policy: Policy::standard(), holds: Vec::new(), now: now.parse().unwrap() }
+    }
+
+    fn plan(&self, files: Vec<LiveFile>) -> Plan {
+        let prices = Prices::built_in();
+        let Case { policy, holds, now } = self;
+        let bundle_keys = HashMap::new();
+        lifecycle::plan(&Planning { policy, holds, prices: &prices, now: *now, bundle_keys }, files)
+    }
+
+    fn reasons(&self, files: Vec<LiveFile>) -> Vec<String> {
+        self.plan(files).decisions.iter().map(|decision| decision.reason.to_string()).collect()
+    }
+}
+
+fn rule(after: &str, class: StorageClass, layout: Layout) -> Rule {
+    Rule {
+        name: format!("to-{class}"),
+        event_types: Vec::new(),
+        tenants: Vec::new(),
+        after: after.parse().unwrap(),
+        target: Target::Move { class, layout },
+    }
+}
+
+fn near(actual: Usd, by_hand: f64) {
+    assert!((actual.0 - by_hand).abs() <= by_hand.abs() * 1e-9, "{actual:?} is not {by_hand}");
+}
+
+#[test]
+fn a_month_is_old_enough_when_its_last_day_is() {
+    let files = || vec![file("acme", date(2025, 8, 1), 10 * MIB)];
+    let young = Case::at("2026-08-30T23:00:00Z").reasons(files());
+    assert_eq!(young, ["stays: too young for rule default until 2026-08-31"]);
+    let old = Case::at("2026-08-31T00:00:00Z").reasons(files());
+    assert_eq!(old, ["moves: to DEEP_ARCHIVE by rule default, pays back after month 1 of 72"]);
+}
+
+#[test]
+fn a_bundle_costs_its_requests_and_saves_what_its_cells_cost() {
+    // 31 days of 20 tenants, 64 KiB each: one bundle of 38.75 MiB.
+    let files: Vec<_> = (1..=31)
+        .flat_map(|day| (0..20).map(move |tenant| file(&format!("t{tenant}"), date(2025, 8, day), 64 * KIB)))
+        .collect();
+    let plan = Case::at("2026-10-01T00:00:00Z").plan(files);
+    let [action] = &plan.actions[..] else { panic!("{plan:#?}") };
+    assert_eq!((action.files().len(), action.objects_after(), action.month), (620, 1, date(2025, 8, 1)));
+    let bytes = 620.0 * 65_536.0;
+    // 620 GETs at $0.0004 and one PUT at $0.05 per thousand.
+    near(action.gate.one_off, 620.0 * 0.0004 / 1e3 + 0.05 / 1e3);
+    near(action.gate.monthly_before, bytes / GIB * 0.023);
+    // 32 KiB beside it at the class's price, 8 KiB at STANDARD's.
+    near(action.gate.monthly_after, (bytes + 32_768.0) / GIB * 0.00099 + 8_192.0 / GIB * 0.023);
+    assert_eq!(action.gate.pays_back_month(), Some(1));
+    near(plan.totals.one_off_usd, 620.0 * 0.0004 / 1e3 + 0.05 / 1e3);
+}
+
+#[test]
+fn what_does_not_pay_back_in_time_stays() {
+    // By hand: 30 KiB cost 30/2^20 × 0.023 = $6.58e-7 a month in STANDARD, and (30 + 32)/2^20 × 0.00099 + 8/2^20 × 0.023
+    // = $2.34e-7 in DEEP_ARCHIVE. The move costs $5.04e-5, and 5.04e-5 / 4.24e-7 = 118.8 months.
+    let one = || vec![file("acme", date(2025, 8, 1), 30 * KIB)];
+    assert_eq!(Case::at("2026-10-01T00:00:00Z").reasons(one()), ["stays: pays back after month 119 of 70"]);
+    assert_eq!(
+        Case::at("2026-10-01T00:00:00Z").reasons(vec![file("acme", date(2025, 8, 1), 8 * KIB)]),
+        ["stays: a move never pays back"]
+    );
+    let mut patient = Case::at("2026-10-01T00:00:00Z");
+    patient.policy.horizon = "20y".parse().unwrap();
+    assert!(patient.reasons(one())[0].starts_with("moves: "));
+}
+
+#[test]
+fn the_minimum_duration_of_the_old_class_is_paid_or_waited_for() {
+    let mut case = Case::at("2026-10-01T00:00:00Z");
+    case.policy.rules = vec![rule("90d", StorageClass::DeepArchive, Layout::InPlace)];
+    case.policy.horizon = "16mo".parse().unwrap();
+    let of_june = || file("acme", date(2026, 6, 1), 30 * MIB);
+    // Put into GLACIER_IR 30 days ago, at least 90: 60 days are left to pay, and with them it takes 14 months of 12.
+    let fresh = in_class(of_june(), StorageClass::GlacierIr, "2026-09-01T00:00:00Z");
+    let plan = case.plan(vec![fresh.clone()]);
+    assert_eq!(plan.decisions[0].reason.to_string(), "stays: inside minimum duration of GLACIER_IR", "{plan:#?}");
+    let long = in_class(of_june(), StorageClass::GlacierIr, "2026-06-15T00:00:00Z");
+    let plan = case.plan(vec![long]);
+    let [action] = &plan.actions[..] else { panic!("{plan:#?}") };
+    let gigabytes = 30.0 * MIB as f64 / GIB;
+    // Retrieval, one GET for the footer at GLACIER_IR's price, one COPY into DEEP_ARCHIVE.
+    near(action.gate.one_off, gigabytes * 0.03 + 0.01 / 1e3 + 0.05 / 1e3);
+    assert!(matches!(action.kind, ActionKind::InPlace { class: StorageClass::DeepArchive, .. }));
+    // With a year more the rest of the minimum duration is worth paying: 60 of 30 days at $0.004 a GB.
+    case.policy.horizon = "7y".parse().unwrap();
+    let plan = case.plan(vec![fresh]);
+    near(plan.actions[0].gate.early_delete, gigabytes * 0.004 * 2.0);
+}
+
+#[test]
+fn nothing_moves_up_and_archived_files_need_a_restore_first() {
+    let mut case = Case::at("2026-10-01T00:00:00Z");
+    case.policy.rules = vec![rule("1y", StorageClass::GlacierIr, Layout::Bundle)];
+    let deep = in_class(file("acme", date(2024, 8, 1), 3 * MIB), StorageClass::DeepArchive, "2025-09-01T00:00:00Z");
+    assert_eq!(case.reasons(vec![deep]), ["stays: is in DEEP_ARCHIVE"]);
+    case.policy = Policy::standard();
+    let flexible = in_class(file("acme", date(2024, 8, 1), 3 * MIB), StorageClass::Glacier, "2025-09-01T00:00:00Z");
+    assert_eq!(case.reasons(vec![flexible]), ["stays: archived in GLACIER, moving it needs a restore"]);
+}
+
+#[test]
+fn a_hold_beats_every_rule_and_expiry_needs_one_of_its_own() {
+    let mut case = Case::at("2034-01-01T00:00:00Z");
+    let files = || vec![file("acme", date(2025, 8, 1), 3 * MIB), file("globex", date(2025, 8, 1), 3 * MIB)];
+    assert!(case.reasons(files()).iter().all(|reason| reason.starts_with("stays: pays back after")), "no time is left");
+    case.policy.rules.insert(
+        0,
+        Rule { name: "end".into(), target: Target::Expire, ..rule("7y", StorageClass::Glacier, Layout::Bundle) },
+    );
+    case.holds.push(Hold {
+        id: "h-1".into(),
+        tenants: vec!["acme".into()],
+        event_types: Vec::new(),
+        from: None,
+        to: Some(date(2025, 8, 1)),
+        reason: "case 17".into(),
+        since: case.now,
+    });
+    let plan = case.plan(files());
+    let reasons: Vec<String> = plan.decisions.iter().map(|decision| decision.reason.to_string()).collect();
+    assert_eq!(reasons, ["stays: legal hold h-1", "expires: by rule end"]);
+    assert_eq!((plan.totals.expires, plan.totals.stays), (1, 1));
+    case.holds[0].to = Some(date(2025, 7, 31));
+    assert_eq!(case.plan(files()).totals.expires, 2);
+}
+
+#[test]
+fn tenants_with_different_futures_do_not_share_a_bundle() {
+    let mut case = Case::at("2026-10-01T00:00:00Z");
+    let short = Rule {
+        name: "short".into(),
+        tenants: vec![lifecycle::glob("eu-*").unwrap()],
+        target: Target::Expire,
+        ..rule("3y", StorageClass::Glacier, Layout::Bundle)
+    };
+    case.policy.rules.insert(0, short);
+    let files = ["eu-1", "eu-2", "us-1"].map(|tenant| file(tenant, date(2025, 8, 1), 3 * MIB)).to_vec();
+    let plan = case.plan(files);
+    let tenants: Vec<Vec<&str>> = plan
+        .actions
+        .iter()
+        .map(|action| action.files().into_iter().map(|live| live.file.tenants.min.as_str()).collect())
+        .collect();
+    assert_eq!(tenants.len(), 2, "{plan:#?}");
+    assert!(tenants.contains(&vec!["eu-1", "eu-2"]) && tenants.contains(&vec!["us-1"]));
+}
+
+#[test]
+fn a_plan_depends_on_nothing_but_its_input() {
+    let case = Case::at("2026-10-01T00:00:00Z");
+    let files: Vec<_> = (1..=28).map(|day| file("acme", date(2025, 8, day), MIB)).collect();
+    let reversed: Vec<_> = files.iter().rev().cloned().collect();
+    let (one, other) = (case.plan(files.clone()), case.plan(reversed));
+    assert_eq!((one.digest.clone(), one.decisions), (other.digest, other.decisions));
+    assert_ne!(case.plan(files[1..].to_vec()).digest, one.digest);
+    let mut by_rules = Case::at("2026-10-01T00:00:00Z");
+    by_rules.policy.transitions = Transitions::Rules;
+    let gate = by_rules.plan(files).actions[0].gate;
+    // A PUT into STANDARD, then a transition.
+    near(gate.one_off, 28.0 * 0.0004 / 1e3 + 0.005 / 1e3 + 0.05 / 1e3);
+}

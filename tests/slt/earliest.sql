@@ -1,0 +1,1 @@
+SELECT ts, event_id FROM events ORDER BY ts, event_id LIMIT 9

@@ -1,0 +1,1 @@
+SELECT count(*), min(ts) FROM events WHERE tenant_id = 'nobody'

@@ -1,0 +1,1 @@
+SELECT count(*) FROM events WHERE "userId" IS NOT NULL AND NOT ok
