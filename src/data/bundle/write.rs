@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArr
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
@@ -35,13 +35,18 @@ const LARGE_TENANT_BYTES: u64 = 1 << 20;
 /// What a file of few rows takes per column beside them: page headers, dictionaries, statistics. Measured.
 const COLUMN_OVERHEAD_BYTES: u64 = 100;
 
-/// A reader of a small tenant's rows fetches up to a page too much on either side, in each column.
+/// A reader of a small tenant's rows fetches up to a page too much on either side, in each column. Twice as many rows
+/// to a page would save 3% of the file and two fifths of the index.
 const PAGE_ROWS: usize = 5_000;
 
 /// A dictionary is read whole with the first page of a slice: a large one would be most of what a small tenant reads.
+/// Of 64 KiB to 1 MiB this also makes the smallest file.
 const DICTIONARY_BYTES: usize = 128 << 10;
 
-const ZSTD_LEVEL: i32 = 3;
+/// A bundle is written once and stored for years. Measured on 1.5M events of 60 tenants, each with a UUID, a user, a
+/// session and 90 bytes of JSON, in MB and seconds of one core: level 3: 70.0, 1.9; 6: 65.7, 3.4; 9: 64.3, 4.2;
+/// 12: 63.3, 6.9; 15: 62.7, 15.6. Six years in DEEP_ARCHIVE cost ten times as much for what 9 saves as its time does.
+const ZSTD_LEVEL: i32 = 9;
 
 /// Writes the file. It is complete, but not yet verified.
 pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, digests: &RowDigests) -> Result<Draft> {
@@ -176,7 +181,7 @@ fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
     let (Some((first, _)), Some((last, _))) = (plan.cells.first(), plan.cells.last()) else {
         return Err(Error::failed("a bundle needs at least one cell"));
     };
-    let event_id = || ColumnPath::from("event_id");
+    let (event_id, ts) = (|| ColumnPath::from("event_id"), || ColumnPath::from("ts"));
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // tenant_id, event_type, date, ts, event_id
     let order = [1, 2, 0, 4, 3].map(ascending).to_vec();
@@ -190,6 +195,9 @@ fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_column_dictionary_enabled(event_id(), false)
+        // Within a cell times ascend: a fifth smaller than with a dictionary.
+        .set_column_dictionary_enabled(ts(), false)
+        .set_column_encoding(ts(), Encoding::DELTA_BINARY_PACKED)
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
         .set_sorting_columns(Some(order))
