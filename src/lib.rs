@@ -67,6 +67,7 @@ pub mod clock;
 pub mod context;
 pub mod data;
 pub mod error;
+pub mod hot;
 pub mod lifecycle;
 pub mod model;
 pub mod progress;

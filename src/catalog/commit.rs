@@ -276,6 +276,7 @@ fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -
         reverted: Vec::new(),
         dead_letters: Vec::new(),
         holds: Vec::new(),
+        seals: Default::default(),
         gc_floor: 0,
         totals: Default::default(),
     }

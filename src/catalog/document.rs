@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{ExportEntry, Hold, Mapping, Reason, Schema, StorageClass};
+use crate::model::{ExportEntry, Hold, Mapping, Reason, Schema, Seals, StorageClass};
 
 /// Everything about a version that is not a list of leaves. Unknown fields are ignored; a change that a reader must not
 /// ignore is named in `required_features`.
@@ -43,6 +43,9 @@ pub struct RootDocument {
     /// Legal holds in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// The dates that the archive answers for alone.
+    #[serde(default, skip_serializing_if = "Seals::is_empty")]
+    pub seals: Seals,
     /// A run begun below this version may not commit: its files may be gone.
     #[serde(default)]
     pub gc_floor: u64,

@@ -1,0 +1,115 @@
+//! What the user says of the hot tier, validated once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{KeySource, Mapping};
+
+/// Where recent events are, and how to treat it.
+#[derive(Debug, Clone)]
+pub struct HotSettings {
+    pub place: Place,
+    /// How long the hot tier keeps an event after its time.
+    pub ttl_days: u32,
+    /// A day is taken for whole this long after its midnight, UTC.
+    pub closes_after: Duration,
+    /// Fewer days than this before unarchived events expire: a person must look.
+    pub warn_days: u32,
+}
+
+#[derive(Debug, Clone)]
+pub enum Place {
+    Cassandra(Box<CassandraSettings>),
+    /// Recent exports: a folder, file or `s3://` address as `tier archive` takes them.
+    Exports(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct CassandraSettings {
+    /// `host` or `host:port`; more than one, so that the first may be down.
+    pub contact_points: Vec<String>,
+    /// Asked first, where it is named.
+    pub datacenter: Option<String>,
+    pub keyspace: String,
+    pub table: String,
+    pub login: Option<Login>,
+    pub tls: Option<Tls>,
+    pub columns: HotColumns,
+    pub consistency: Consistency,
+    /// Rows of a page: what one request asks for.
+    pub page_rows: u32,
+    /// Requests under way at once, over all nodes.
+    pub requests_in_flight: usize,
+    /// The nightly read waits where it would be faster.
+    pub rows_per_second: Option<u64>,
+    /// How long a request may take before it has failed.
+    pub timeout: Duration,
+    /// A request that takes longer is sent to another node as well.
+    pub speculate_after: Option<Duration>,
+}
+
+#[derive(Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    /// Never the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// PEM file of the authorities to trust, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client's certificate and key, where the cluster asks for them.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+/// What the table's columns mean.
+#[derive(Debug, Clone)]
+pub struct HotColumns {
+    /// Of the event's id, type, tenant and time.
+    pub mapping: Mapping,
+    /// The date of the event's time (a CQL `date`, or text `YYYY-MM-DD`), where the table has such a column.
+    pub day: Option<String>,
+    /// Columns that are not archived, beside `day` and others of the partition key that only spread the load.
+    pub ignore: Vec<String>,
+}
+
+impl HotColumns {
+    /// The column of the tenant, unless it is a constant.
+    pub fn tenant(&self) -> Option<&str> {
+        match &self.mapping.tenant {
+            KeySource::Column(name) => Some(name),
+            KeySource::Constant(_) => None,
+        }
+    }
+}
+
+/// How many replicas must answer a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    One,
+    LocalOne,
+    Two,
+    Quorum,
+    #[default]
+    LocalQuorum,
+    All,
+}
+
+impl Consistency {
+    pub const ALL: [(Consistency, &'static str); 6] = [
+        (Consistency::One, "ONE"),
+        (Consistency::LocalOne, "LOCAL_ONE"),
+        (Consistency::Two, "TWO"),
+        (Consistency::Quorum, "QUORUM"),
+        (Consistency::LocalQuorum, "LOCAL_QUORUM"),
+        (Consistency::All, "ALL"),
+    ];
+}
