@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=0)
     parser.add_argument("--server-pid", type=int)
     parser.add_argument("--wait-seconds", type=float, default=180)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     address, port = args.node.rsplit(":", 1)
 
     deadline = time.monotonic() + args.wait_seconds
