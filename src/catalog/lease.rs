@@ -138,12 +138,9 @@ async fn newest(store: &Store) -> Result<Option<(u64, Holder)>> {
 
 fn held(holder: &Holder, until: Timestamp) -> Error {
     let Holder { host, pid, taken_at, .. } = holder;
-    Error::new(
-        Kind::TryAgain,
-        format!("another nightly job is at work: process {pid} on {host}, since {taken_at:.0}"),
-    )
-    .code("lease-held")
-    .hint(format!("run it again when that one is done; if it is dead, its lease ends at {until:.0}"))
+    Error::new(Kind::TryAgain, format!("another nightly job is at work: process {pid} on {host}, since {taken_at:.0}"))
+        .code("lease-held")
+        .hint(format!("run it again when that one is done; if it is dead, its lease ends at {until:.0}"))
 }
 
 impl Holder {

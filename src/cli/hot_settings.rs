@@ -82,7 +82,7 @@ impl HotSection {
         };
         join(&mut self.password_file);
         if let Some(TlsSection::Files(files)) = &mut self.tls {
-            [&mut files.ca, &mut files.certificate, &mut files.key].map(join);
+            [&mut files.ca, &mut files.certificate, &mut files.key].into_iter().for_each(join);
         }
         self
     }
@@ -216,8 +216,9 @@ mod tests {
     #[test]
     fn a_hot_tier_is_what_the_section_says_and_sensible_elsewhere() {
         assert!(settings("").unwrap().is_none());
-        let hot =
-            settings("contact_points = \"c1\"\nkeyspace = \"prod\"\ntable = \"events\"\nttl = \"30d\"").unwrap().unwrap();
+        let hot = settings("contact_points = \"c1\"\nkeyspace = \"prod\"\ntable = \"events\"\nttl = \"30d\"")
+            .unwrap()
+            .unwrap();
         assert_eq!((hot.ttl_days, hot.closes_after.as_secs(), hot.warn_days), (30, 7200, 14));
         let Place::Cassandra(cassandra) = hot.place else { panic!("{hot:?}") };
         assert_eq!((cassandra.contact_points, cassandra.consistency), (vec!["c1".into()], Consistency::LocalQuorum));

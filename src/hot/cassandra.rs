@@ -56,6 +56,11 @@ impl Cassandra {
         unimplemented!()
     }
 
+    /// For layouts without days: the dates of all events, by reading every time that the table has.
+    pub async fn dates(&self, _mapping: &crate::model::Mapping) -> Result<std::collections::BTreeSet<Date>> {
+        unimplemented!()
+    }
+
     /// Whether [`Restriction::event_ids`] can be asked of a partition of this table.
     pub fn finds_event_ids(&self) -> bool {
         unimplemented!()
