@@ -54,7 +54,7 @@
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -72,6 +72,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod rehydrate;
 pub mod restore;
 pub mod scan;
 pub mod simulate;

@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 8] = [
     &["data"],
     &["hot"],
     &["scan"],
-    &["archive", "lifecycle", "query", "restore", "simulate", "status", "vacuum", "vault"],
+    &["archive", "lifecycle", "query", "rehydrate", "restore", "simulate", "status", "vacuum", "vault"],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

@@ -6,7 +6,9 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
+use super::{
+    archive, dead_letter, hold, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum, vault,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +16,7 @@ Examples:
   tier query --archive ./a \"SELECT event_type, count(*) FROM events GROUP BY event_type\"
   tier status --archive ./a
 
-Every day:  archive, query, status
+Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
 Care:       dead-letter, revert, vacuum
 
@@ -123,6 +125,8 @@ pub enum Verb {
     DeadLetter(dead_letter::DeadLetterArgs),
     /// Take back what one version added
     Revert(revert::RevertArgs),
+    /// Bring archived events back: into files, or into the hot tier
+    Rehydrate(rehydrate::RehydrateArgs),
     /// Make archived files readable for a while: what it costs, when it is ready
     Restore(restore::RestoreArgs),
     /// Show what an archive will cost, year by year, before there is one

@@ -60,9 +60,14 @@ impl Engine {
             Some(AsOf::Version(version)) => Snapshot::at_version(&ctx.store, version).await,
             Some(AsOf::Time(time)) => Snapshot::at_time(&ctx.store, time).await,
         }?;
+        Ok(Engine { opening, ..Self::over(ctx, settings, snapshot)? })
+    }
+
+    /// Over what a caller has opened: a version, or some leaves of it.
+    pub fn over(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot) -> Result<Self> {
         let table = Arc::new(EventsTable::new(snapshot));
         let session = session::open(ctx, table.clone(), settings)?;
-        Ok(Engine { ctx: ctx.clone(), session, table, settings: settings.clone(), opening })
+        Ok(Engine { ctx: ctx.clone(), session, table, settings: settings.clone(), opening: None })
     }
 
     pub fn snapshot(&self) -> &Snapshot {

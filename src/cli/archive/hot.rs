@@ -59,7 +59,7 @@ pub async fn seal(app: &App, args: &ArchiveArgs) -> Result<()> {
     Ok(())
 }
 
-fn no_hot_tier() -> Error {
+pub fn no_hot_tier() -> Error {
     Error::usage("no hot tier is named")
         .code("no-hot-tier")
         .hint("write `[hot]` with contact_points, keyspace and table into tier.toml, or `exports = \"FOLDER\"`")
