@@ -4,6 +4,7 @@ mod archive;
 mod args;
 mod dead_letter;
 mod hold;
+mod hot;
 mod hot_settings;
 mod lifecycle;
 mod parse;
@@ -94,6 +95,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
             Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
             Verb::Rehydrate(args) => rehydrate::run(&App::open(settings, ui).await?, args).await,
+            Verb::Hot(args) => hot::run(&App::open(settings, ui).await?, args).await,
             Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
             Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),

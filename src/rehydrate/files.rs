@@ -29,7 +29,7 @@ const RECORD: &str = "_rehydrate.json";
 pub const PARTIAL: &str = ".tier-partial-";
 
 /// Readable by all whom the umask lets.
-const FILE_MODE: u32 = 0o666;
+pub const FILE_MODE: u32 = 0o666;
 
 /// A row group is written out when it holds this much, so that memory stays bounded.
 const ROW_GROUP_BYTES: usize = 64 << 20;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -158,7 +159,10 @@ impl Record {
 /// Writes a file so that at any moment it is the old one or the new one, also after a power cut.
 fn write_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(super::files::PARTIAL).tempfile_in(folder)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(super::files::PARTIAL)
+        .permissions(fs::Permissions::from_mode(super::files::FILE_MODE))
+        .tempfile_in(folder)?;
     fill(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;

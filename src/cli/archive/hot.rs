@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
 
 /// Done, but a person must look.
-const LOOK: u8 = 7;
+pub const LOOK: u8 = 7;
 
 /// Days that a line names before it only counts.
 const NAMED: usize = 5;
