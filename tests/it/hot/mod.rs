@@ -4,6 +4,7 @@ mod cassandra;
 mod inserts;
 mod layouts;
 mod nodes;
+mod trim;
 mod types;
 
 use std::time::Duration;

@@ -41,6 +41,9 @@ use look::Looked;
 /// Objects looked at, and partitions deleted, side by side.
 const IN_FLIGHT: usize = 16;
 
+/// Errors of one day that say nothing of the others.
+const NOT_NOW: [&str; 2] = ["too-many-undecided", "hot-changing"];
+
 /// What may be deleted, and how much the comparison may take.
 #[derive(Debug, Clone)]
 pub struct TrimRequest {
@@ -128,10 +131,14 @@ pub async fn plan_trim(ctx: &Ctx, settings: &CassandraSettings, request: &TrimRe
             continue;
         }
         let verifying = Verifying { ctx, request, mapping: &settings.columns.mapping, snapshot: &snapshot, hot: &hot };
-        let day = verifying.day(date, there[&date].clone()).await.with_context(|| format!("verify {date}"))?;
-        match day.delete.is_empty() {
-            true => kept.push(KeptDay { date, why: Stays::Unverified(day.kept) }),
-            false => days.push(day),
+        match verifying.day(date, there[&date].clone()).await {
+            Ok(day) if day.delete.is_empty() => kept.push(KeptDay { date, why: Stays::Unverified(day.kept) }),
+            Ok(day) => days.push(day),
+            Err(error) if NOT_NOW.contains(&error.stable_code()) => {
+                let why = vec![KeptTenant { tenant: None, why: error.headline() }];
+                kept.push(KeptDay { date, why: Stays::Unverified(why) });
+            }
+            Err(error) => return Err(error).with_context(|| format!("verify {date}")),
         }
     }
     kept.sort_by_key(|day| day.date);
