@@ -20,7 +20,8 @@
 //!   content is a duplicate, with other content a dead letter.
 //! - **An answer is never silently short.** What a query cannot read it names before it reads anything.
 //! - **Nothing is deleted unasked.** Data expires only by a rule that says so, never under a legal hold, and leaves the
-//!   catalog first; objects go when no version that may still be read needs them.
+//!   catalog first; objects go when no version that may still be read needs them. Rows of the hot tier go only by
+//!   `tier hot trim`, each compared with the archive before.
 //! - **Memory is bounded** by a setting, however large the input and however many cells it has.
 //!
 //! # The catalog's format

@@ -248,7 +248,8 @@ impl Run {
 
     fn conditions(&self, bound: Option<String>) -> String {
         // A comment at the end of the condition must not reach the parenthesis.
-        let condition = self.condition.as_ref().map(|condition| format!("({condition}\n)"));
+        let end = |condition: &str| if condition.contains("--") { "\n" } else { "" };
+        let condition = self.condition.as_ref().map(|condition| format!("({condition}{})", end(condition)));
         let all: Vec<String> = bound.into_iter().chain(condition).collect();
         if all.is_empty() { String::new() } else { format!(" WHERE {}", all.join(" AND ")) }
     }

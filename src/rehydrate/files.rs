@@ -154,7 +154,7 @@ impl Folder {
         let rows = match self.format {
             FileFormat::Ndjson => {
                 let builder = WriterBuilder::new().with_timestamp_tz_format(TIME_FORMAT.to_owned());
-                Rows::Ndjson(builder.build(out))
+                Rows::Ndjson(Box::new(builder.build(out)))
             }
             FileFormat::Parquet => Rows::Parquet(Box::new(parquet(out, schema)?)),
         };
@@ -172,7 +172,7 @@ pub struct DateFile {
 }
 
 enum Rows {
-    Ndjson(Writer<Digesting, LineDelimited>),
+    Ndjson(Box<Writer<Digesting, LineDelimited>>),
     Parquet(Box<ArrowWriter<Digesting>>),
 }
 
