@@ -6,6 +6,10 @@
 #   infra/tools.sh mc         the MinIO client, built with Go; prints its path
 #   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
 #   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
+#   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
+#   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
+#                             PYTHON -m cqlshlib 127.0.0.1 9042  starts it. Not part of everything.
+#   infra/tools.sh java       installs nothing: prints the path of Java 17, which Cassandra needs
 #
 # They go to $TIER_TOOLS_DIR, by default ~/.cache/tier/tools. Names carry the version, so a new pin installs beside the
 # old one. An install is built in a temporary folder and renamed when complete: a killed one is never taken for finished.
@@ -13,6 +17,8 @@ set -euo pipefail
 
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 MC_VERSION=v0.0.0-20250313080218-cf909e1063a9
+CASSANDRA_VERSION=5.0.9
+MAVEN_DEPENDENCY_PLUGIN_VERSION=3.8.1
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${TIER_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/tools}
@@ -69,22 +75,72 @@ PY
     echo "$tools/$name/bin/$3"
 }
 
+# Cassandra 5.0 runs on 17 and not on what came after it.
+find_java() {
+    local java
+    for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java)" /usr/lib/jvm/java-17-*/bin/java; do
+        [[ -x $java && $("$java" -version 2>&1) == *'version "17.'* ]] || continue
+        echo "$java"
+        return
+    done
+    die "Cassandra needs Java 17: install it (Debian: apt-get install openjdk-17-jre-headless) and set JAVA_HOME"
+}
+
+install_cassandra() {
+    local name=cassandra-$CASSANDRA_VERSION
+    if [[ ! -d $tools/$name ]]; then
+        find_java >/dev/null
+        command -v mvn >/dev/null || die "Cassandra is fetched with Maven, which is not on PATH: install maven"
+        say "fetching Cassandra $CASSANDRA_VERSION"
+        new_building_folder
+        cat >"$building/pom.xml" <<XML
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>tier</groupId>
+  <artifactId>cassandra</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.cassandra</groupId>
+      <artifactId>cassandra-all</artifactId>
+      <version>$CASSANDRA_VERSION</version>
+    </dependency>
+  </dependencies>
+</project>
+XML
+        nice mvn --quiet --batch-mode --strict-checksums -Dstyle.color=never --file "$building/pom.xml" \
+            "org.apache.maven.plugins:maven-dependency-plugin:$MAVEN_DEPENDENCY_PLUGIN_VERSION:copy-dependencies" \
+            -DincludeScope=runtime -DoutputDirectory="$building/$name" >&2 || die "Maven failed, see above"
+        # As for a venv: a second install may have finished meanwhile.
+        mv "$building/$name" "$tools/" 2>/dev/null || [[ -d $tools/$name ]] || die "rename $tools/$name: failed"
+        rm -rf "$building"
+        building=
+    fi
+    echo "$tools/$name"
+}
+
 install_minio() { install_go_program minio "$MINIO_VERSION"; }
 install_mc() { install_go_program mc "$MC_VERSION"; }
 install_readers() { install_venv readers requirements.txt python; }
-# Its python, not its moto_server: scripts of a venv name the folder that it was built in.
+# Their python, not moto_server or cqlsh: scripts of a venv name the folder that it was built in.
 install_moto() { install_venv moto requirements-moto.txt python; }
+install_cqlsh() { install_venv cqlsh requirements-cqlsh.txt python; }
 
 case ${1:-all} in
     minio) install_minio ;;
     mc) install_mc ;;
     readers) install_readers ;;
     moto) install_moto ;;
+    cassandra) install_cassandra ;;
+    cqlsh) install_cqlsh ;;
+    java) find_java ;;
     all)
         install_minio
         install_mc
         install_readers
         install_moto
+        install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, moto, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, moto, cassandra, cqlsh, java, or no argument for all" ;;
 esac

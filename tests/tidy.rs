@@ -137,6 +137,11 @@ fn only_the_store_talks_to_clouds() {
 }
 
 #[test]
+fn only_the_hot_tier_talks_to_cassandra() {
+    only_in(&["hot"], &["scylla::"]);
+}
+
+#[test]
 fn only_the_clock_asks_for_time_and_randomness() {
     only_in(&["clock"], &["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now", "new_v4", "rand::"]);
 }

@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod golden;
 mod hostile;
+mod hot;
 mod ledger;
 mod lifecycle;
 mod minio;
