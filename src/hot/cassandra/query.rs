@@ -38,8 +38,7 @@ pub fn select(table: &Table, selected: Selected, unit: &Unit, restriction: &Rest
 /// The keys of all partitions of a range.
 pub fn select_partitions(table: &Table, after: i64, to: i64) -> Query {
     let key = names(&table.partition_key);
-    let cql =
-        format!("SELECT DISTINCT {key} FROM {} WHERE token({key}) > ? AND token({key}) <= ?", table.name);
+    let cql = format!("SELECT DISTINCT {key} FROM {} WHERE token({key}) > ? AND token({key}) <= ?", table.name);
     Query { cql, values: vec![CqlValue::BigInt(after), CqlValue::BigInt(to)] }
 }
 
@@ -52,7 +51,9 @@ pub fn partition_condition(table: &Table) -> String {
 fn columns(table: &Table, selected: Selected) -> String {
     match (selected, &table.lives) {
         (Selected::Count, _) => "count(*)".to_owned(),
-        (Selected::Keys, _) => names(table.clustering_key.first().map_or(&table.partition_key[..1], std::slice::from_ref)),
+        (Selected::Keys, _) => {
+            names(table.clustering_key.first().map_or(&table.partition_key[..1], std::slice::from_ref))
+        }
         (Selected::RowsThatExpire, Some(lives)) => format!("{}, ttl({})", names(&table.archived), quoted(lives)),
         _ => names(&table.archived),
     }

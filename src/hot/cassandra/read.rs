@@ -164,11 +164,7 @@ impl Pages {
     }
 }
 
-async fn fetch(
-    reading: Arc<Reading>,
-    query: Arc<Query>,
-    from: PagingState,
-) -> Result<(Decoded, Option<PagingState>)> {
+async fn fetch(reading: Arc<Reading>, query: Arc<Query>, from: PagingState) -> Result<(Decoded, Option<PagingState>)> {
     let Inner { client, table, settings, warn_seconds } = &*reading.inner;
     let mut statement = client.prepare(&query.cql).await?;
     statement.set_page_size(page_size(settings.page_rows));

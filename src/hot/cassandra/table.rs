@@ -10,8 +10,8 @@ use super::super::{CassandraSettings, HotColumns, Partition};
 use super::client::Client;
 use super::values;
 use crate::error::{Context, Error, Result};
-use crate::model::{date_of_days, days_of_date};
 use crate::model::{ColumnType, IdSource, KeySource, TimeUnit};
+use crate::model::{date_of_days, days_of_date};
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
@@ -155,8 +155,10 @@ impl Table {
             return Ok(());
         }
         let name = &self.time.name;
-        Err(Error::usage(format!("the table has no day in its partition key, and its time `{name}` cannot be compared"))
-            .hint("the time must be a timestamp, or a bigint with `time_unit`"))
+        Err(Error::usage(format!(
+            "the table has no day in its partition key, and its time `{name}` cannot be compared"
+        ))
+        .hint("the time must be a timestamp, or a bigint with `time_unit`"))
     }
 
     /// The least value of the time column that is not before a time.
@@ -192,8 +194,11 @@ impl Table {
         let Some(date) = date_of(&key[day_at]) else {
             let day = values::text(&key[day_at]).unwrap_or_default();
             let name = &self.partition_key[day_at].name;
-            return Err(Error::failed(format!("a partition of {} has the {name} {day:?}, which is no date", self.name))
-                .hint("delete the partition, or name another column with `day` in [hot.columns]"));
+            return Err(Error::failed(format!(
+                "a partition of {} has the {name} {day:?}, which is no date",
+                self.name
+            ))
+            .hint("delete the partition, or name another column with `day` in [hot.columns]"));
         };
         let tenant = self.tenant.and_then(|at| values::text(&key[at]));
         Ok(Partition { date, tenant, key })

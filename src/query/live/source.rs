@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
+use futures::{FutureExt, TryFutureExt};
 use jiff::civil::Date;
 
 use super::asked::Asked;
@@ -37,16 +39,20 @@ pub trait HotSource: fmt::Debug + Send + Sync {
     async fn search(&self, wanted: &Wanted<'_>) -> Result<Reading>;
 }
 
-/// Connects to the hot tier that the settings name.
-pub async fn open(settings: &HotSettings) -> Result<Arc<dyn HotSource>> {
+/// Connects to the hot tier that the settings name. Boxed: the future of a driver is large.
+pub fn open(settings: &HotSettings) -> BoxFuture<'_, Result<Arc<dyn HotSource>>> {
     match &settings.place {
-        Place::Cassandra(cassandra) => Ok(Arc::new(CassandraSource::open(cassandra, settings.warn_days).await?)),
-        Place::Exports(address) => {
-            Err(Error::usage(format!("the hot tier {address} is a place of exports")).code("hot-unsupported").hint(
-                "`tier query` reads the hot tier of a Cassandra table only; archive the exports and ask the archive",
-            ))
-        }
+        Place::Cassandra(cassandra) => CassandraSource::open(cassandra, settings.warn_days)
+            .map_ok(|source| Arc::new(source) as Arc<dyn HotSource>)
+            .boxed(),
+        Place::Exports(address) => future::err(unsupported(address)).boxed(),
     }
+}
+
+fn unsupported(address: &str) -> Error {
+    Error::usage(format!("the hot tier {address} is a place of exports"))
+        .code("hot-unsupported")
+        .hint("`tier query` reads the hot tier of a Cassandra table only; archive the exports and ask the archive")
 }
 
 /// What the settings call the hot tier, before it is connected.

@@ -34,11 +34,9 @@ pub fn column_type(cql: &CqlType<'_>) -> ColumnType {
     let CqlType::Native(native) = cql else { return ColumnType::Varchar };
     match native {
         NativeType::Boolean => ColumnType::Boolean,
-        NativeType::TinyInt
-        | NativeType::SmallInt
-        | NativeType::Int
-        | NativeType::BigInt
-        | NativeType::Counter => ColumnType::BigInt,
+        NativeType::TinyInt | NativeType::SmallInt | NativeType::Int | NativeType::BigInt | NativeType::Counter => {
+            ColumnType::BigInt
+        }
         NativeType::Float | NativeType::Double => ColumnType::Double,
         NativeType::Timestamp => ColumnType::Timestamp,
         _ => ColumnType::Varchar,

@@ -65,8 +65,14 @@ fn timestamp_text(time: CqlTimestamp) -> String {
 
 /// As CQL writes it: `1y2mo3d4h5m6s7ms8us9ns`; all parts have one sign.
 fn duration_text(duration: &CqlDuration) -> String {
-    const NANOS: [(u64, &str); 6] =
-        [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+    const NANOS: [(u64, &str); 6] = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
     let is_negative = duration.months < 0 || duration.days < 0 || duration.nanoseconds < 0;
     let months = duration.months.unsigned_abs();
     let mut parts = vec![
