@@ -2,7 +2,7 @@
 //!
 //! A run writes one file per reason, so that settling a reason settles whole files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -99,6 +99,8 @@ pub struct Collector {
 
 #[derive(Default)]
 struct State {
+    /// Letters that are kept already, by [`fingerprint`]; absent where every letter is new.
+    known: Option<HashSet<blake3::Hash>>,
     files: BTreeMap<Reason, ReasonFile>,
     /// By export number.
     counts: BTreeMap<u64, Counts>,
@@ -122,11 +124,20 @@ impl Collector {
         Ok(Collector { folder: tempfile::tempdir().context("make a temporary folder")?, state: Mutex::default() })
     }
 
+    /// For a source that is read again and again: letters of these fingerprints are counted, and not kept twice.
+    pub fn knowing(self, known: HashSet<blake3::Hash>) -> Self {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known = Some(known);
+        self
+    }
+
     pub fn add(&self, export: u64, letter: &DeadLetter) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = state.counts.entry(export).or_default();
         counts.all += 1;
         counts.undecided += u64::from(letter.reason == Reason::Undecided);
+        if state.known.as_mut().is_some_and(|known| !known.insert(fingerprint(letter))) {
+            return Ok(());
+        }
         let file = match state.files.entry(letter.reason) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -191,6 +202,25 @@ impl ReasonFile {
         let writer = zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL).context("make a temporary file")?;
         Ok(ReasonFile { path, writer, records: 0, examples: Vec::new() })
     }
+}
+
+/// Tells whether two letters are of the same record of a source.
+fn fingerprint(letter: &DeadLetter) -> blake3::Hash {
+    blake3::Hasher::new().update(letter.file.as_bytes()).update(b"\0").update(letter.raw.as_bytes()).finalize()
+}
+
+/// The fingerprints of open dead letters of `source`.
+pub async fn known_letters(snapshot: &Snapshot, source: &str) -> Result<HashSet<blake3::Hash>> {
+    let mut known = HashSet::new();
+    for file in list_dead_letters(snapshot, None, None) {
+        for letter in read_dead_letters(snapshot.store(), &file).await? {
+            let letter = letter?;
+            if letter.file == source {
+                known.insert(fingerprint(&letter));
+            }
+        }
+    }
+    Ok(known)
 }
 
 /// The open dead-letter files that `reason` and `version` pick.

@@ -14,6 +14,7 @@
 mod after;
 mod dead_letters;
 mod existing;
+mod hot;
 mod inputs;
 mod plan;
 mod read;
@@ -26,6 +27,10 @@ mod source;
 mod write;
 
 pub use dead_letters::{DeadLetterLimit, Example, list_dead_letters, read_dead_letters};
+pub use hot::{
+    DayReport, Days, FailedDay, HotReport, RunRecord, SealReport, Unarchived, Why, from_hot, last_run,
+    look_for_unarchived, seal_dates,
+};
 pub use inputs::{Compression, Export, Format};
 pub use plan::{ArchivePlan, PlannedExport, plan};
 pub use replay::{Replay, discard, replay};

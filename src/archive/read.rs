@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Handle;
 
 use super::dead_letters::Collector;
+use super::hot::{HotCounts, HotDay};
 use super::inputs::{Export, Format};
 use super::source::{self, Digest};
 use crate::context::Context as Ctx;
@@ -34,6 +35,8 @@ const MAX_RECORD_MIB: usize = MAX_RECORD_BYTES >> 20;
 #[derive(Debug, Clone)]
 pub enum Input {
     Export(Box<Export>),
+    /// A day of the hot tier.
+    Hot(Arc<HotDay>),
     /// Dead letters to be tried again; their lines are counted from 1.
     Letters(Arc<Vec<DeadLetter>>),
 }
@@ -42,6 +45,7 @@ impl Input {
     pub fn name(&self) -> &str {
         match self {
             Input::Export(export) => &export.stamp.path,
+            Input::Hot(day) => day.name(),
             Input::Letters(_) => "dead letters",
         }
     }
@@ -49,6 +53,7 @@ impl Input {
     pub fn size_bytes(&self) -> u64 {
         match self {
             Input::Export(export) => export.stamp.size_bytes,
+            Input::Hot(_) => 0,
             Input::Letters(letters) => letters.iter().map(|letter| letter.raw.len() as u64).sum(),
         }
     }
@@ -67,6 +72,8 @@ pub struct Decoded {
 pub struct InputRead {
     pub read: u64,
     pub digest: String,
+    /// Of a day of the hot tier.
+    pub hot: HotCounts,
 }
 
 /// A piece of an input, with its number.
@@ -83,15 +90,18 @@ pub fn decode(
     runtime: &Handle,
     inputs: &[Input],
     rules: Rules,
+    dead: Collector,
     buffer_bytes: usize,
     threads: usize,
 ) -> Result<Decoded> {
     let folder = tempfile::tempdir().context("make a temporary folder")?;
     let buffer = Buffer::new(buffer_bytes, folder);
-    let dead = Collector::new()?;
     let counts: Mutex<Vec<InputRead>> = Mutex::new(vec![InputRead::default(); inputs.len()]);
-    let total = inputs.iter().map(Input::size_bytes).sum();
-    let task = ctx.progress.task("read", Unit::Bytes, Some(total));
+    let task = match inputs {
+        // How much there is nobody has counted yet.
+        [Input::Hot(_)] => ctx.progress.task("read", Unit::Rows, None),
+        _ => ctx.progress.task("read", Unit::Bytes, Some(inputs.iter().map(Input::size_bytes).sum())),
+    };
     let (sender, receiver) = bounded(AHEAD * threads);
     thread::scope(|scope| {
         let decoders: Vec<_> = (0..threads)
@@ -112,10 +122,10 @@ pub fn decode(
         }
         // A decoder's error is the cause of the reader's.
         decoded?;
-        let digests = read?;
+        let sources = read?;
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for (count, digest) in counts.iter_mut().zip(digests) {
-            count.digest = digest;
+        for (count, source) in counts.iter_mut().zip(sources) {
+            *count = InputRead { read: count.read, ..source };
         }
         Ok::<_, Error>(())
     })?;
@@ -129,16 +139,23 @@ fn read_inputs(
     inputs: &[Input],
     sender: &Sender<Work>,
     task: &Arc<dyn Task>,
-) -> Result<Vec<String>> {
-    let mut digests = Vec::new();
+) -> Result<Vec<InputRead>> {
+    let mut sources = Vec::new();
     for (number, input) in (0..).zip(inputs) {
         ctx.stop.check()?;
         let send = |work| {
             ctx.stop.check()?;
             sender.send(work).map_err(|_| Error::failed("decoding stopped"))
         };
-        let digest = Digest::default();
+        let (digest, mut hot) = (Digest::default(), HotCounts::default());
         match input {
+            Input::Hot(day) => {
+                let read = day.read(runtime, |batch, first_row| {
+                    task.advance(batch.num_rows() as u64);
+                    send(Work::Rows(number, batch, first_row))
+                });
+                hot = read.with_context(|| format!("read {}", day.name()))?;
+            }
             Input::Letters(letters) => {
                 const LETTERS_AT_ONCE: usize = 1024;
                 for start in (0..letters.len()).step_by(LETTERS_AT_ONCE) {
@@ -153,9 +170,9 @@ fn read_inputs(
                     .with_context(|| format!("read {}", export.stamp.path))?;
             }
         }
-        digests.push(digest.hex());
+        sources.push(InputRead { read: 0, digest: digest.hex(), hot });
     }
-    Ok(digests)
+    Ok(sources)
 }
 
 fn read_export(
@@ -269,6 +286,9 @@ impl Decoder<'_> {
             }
         };
         let mut builder = RowBuilder::new(self.rules, input);
+        if let Input::Hot(day) = &self.inputs[input as usize] {
+            builder = builder.of_date(day.date);
+        }
         let records = match work {
             Work::Lines(_, block) | Work::Csv(_, block, _) if block.content == Content::TooLong => {
                 let why = Rejection::new(Reason::TooLong, format!("the record is longer than {MAX_RECORD_MIB} MiB"));

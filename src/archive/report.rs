@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::dead_letters::Example;
+use super::hot::HotCounts;
 use crate::data::columns::SpoiledColumn;
 use crate::model::Reason;
 
@@ -61,6 +62,9 @@ pub struct ArchiveReport {
     /// Up to three dead letters of each reason.
     pub examples: Vec<Example>,
     pub elapsed_ms: u64,
+    /// Of a day of the hot tier.
+    #[serde(skip)]
+    pub hot: Option<HotCounts>,
 }
 
 impl ArchiveReport {

@@ -1,12 +1,14 @@
 //! The raw text of records that turned out to be conflicts, or undecided, only when their cell was written.
 //!
 //! Keeping every record's text until then would cost the memory of the whole run; such records are rare, so their
-//! exports are read a second time instead.
+//! exports are read a second time instead. Rows of the hot tier may have changed by then; they are taken from the run's
+//! own buffer.
 
 use std::collections::BTreeMap;
 
 use tokio::runtime::Handle;
 
+use super::hot;
 use super::inputs::{Export, Format};
 use super::read::{Decoded, Input, dead_letter, next_block};
 use super::source::{self, Digest};
@@ -17,13 +19,19 @@ use crate::data::ndjson;
 use crate::data::parquet_rows::{self, BATCH_ROWS, to_json};
 use crate::data::rows::{Rejection, export_and_line};
 use crate::error::{Context, Error, Result};
-use crate::model::{DeadLetter, Reason, RecordFormat};
+use crate::model::{DeadLetter, Reason, RecordFormat, Schema};
 
 /// The refused records of one input, by line.
-type Lines<'a> = BTreeMap<u64, &'a Refused>;
+pub(super) type Lines<'a> = BTreeMap<u64, &'a Refused>;
 
 /// Makes dead letters of these records.
-pub fn refused(runtime: &Handle, inputs: &[Input], decoded: &Decoded, refused: &[Refused]) -> Result<()> {
+pub fn refused(
+    runtime: &Handle,
+    inputs: &[Input],
+    decoded: &Decoded,
+    schema: &Schema,
+    refused: &[Refused],
+) -> Result<()> {
     let mut by_input: BTreeMap<u64, Lines<'_>> = BTreeMap::new();
     for record in refused {
         let (input, line) = export_and_line(record.order);
@@ -40,6 +48,10 @@ pub fn refused(runtime: &Handle, inputs: &[Input], decoded: &Decoded, refused: &
                 }
                 lines.len()
             }
+            Input::Hot(day) => hot::letters_of(decoded, schema, &lines, |record, raw| {
+                let (_, line) = export_and_line(record.order);
+                decoded.dead.add(number, &dead_letter(day.name(), line, raw, why(record)))
+            })?,
             Input::Export(export) => {
                 let read = &decoded.inputs[number as usize];
                 reread(runtime, export, &read.digest, &lines, |letter| decoded.dead.add(number, &letter))

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::after;
-use super::dead_letters::{DeadLetterLimit, Example};
+use super::dead_letters::{Collector, DeadLetterLimit, Example, known_letters};
+use super::hot;
 use super::inputs::{self, Export, Format};
 use super::read::{self, Decoded, Input};
 use super::report::{ArchiveReport, ExportReport, ExportStatus};
@@ -21,7 +22,7 @@ use crate::context::Context as Ctx;
 use crate::data::columns::Columns;
 use crate::data::rows::{Cells, Rules};
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{ColumnType, ExportEntry, IdSource, KeySource, Mapping, Schema, TimeUnit};
+use crate::model::{ColumnType, ExportEntry, ExportStamp, IdSource, KeySource, Mapping, Schema, TimeUnit};
 use crate::store::Layout;
 
 pub use super::after::AfterCommit;
@@ -257,7 +258,9 @@ impl Batch {
         let rules = self.rules(&base_schema);
         // What was measured to stay within the bound: two fifths for rows, and while cells are written an eighth of the
         // rest for each thread's cell, which is there three times: gathered, sorted, encoded.
-        let decoded = read::decode(ctx, runtime, inputs, rules, memory * 2 / 5, request.threads)?;
+        let dead = self.collector(runtime)?;
+        let decoded = read::decode(ctx, runtime, inputs, rules, dead, memory * 2 / 5, request.threads)?;
+        self.check_counts(&decoded)?;
         self.check_dead_letters(&decoded)?;
         let schema = decoded.rules.columns.settle(&base_schema)?;
         let base_version = snapshot.as_ref().map_or(0, Snapshot::version);
@@ -273,7 +276,7 @@ impl Batch {
             threads: request.threads,
         };
         let written = writing.write_cells()?;
-        let finished = reread::refused(runtime, inputs, &decoded, &written.refused)
+        let finished = reread::refused(runtime, inputs, &decoded, &schema, &written.refused)
             .and_then(|()| self.check_dead_letters(&decoded))
             .and_then(|()| self.finish(runtime, decoded, &written, &schema, &layout, base_version));
         match finished {
@@ -283,6 +286,26 @@ impl Batch {
                 Err(error)
             }
         }
+    }
+
+    /// A day of the hot tier is read again and again: its dead letters are kept once.
+    fn collector(&self, runtime: &Handle) -> Result<Collector> {
+        let collector = Collector::new()?;
+        match (&self.inputs[..], &self.snapshot) {
+            ([Input::Hot(day)], Some(snapshot)) => {
+                Ok(collector.knowing(runtime.block_on(known_letters(snapshot, day.name()))?))
+            }
+            ([Input::Hot(_)], None) => Ok(collector.knowing(HashSet::new())),
+            _ => Ok(collector),
+        }
+    }
+
+    /// What the hot tier counted must be what was read.
+    fn check_counts(&self, decoded: &Decoded) -> Result<()> {
+        self.inputs.iter().zip(&decoded.inputs).try_for_each(|(input, seen)| match input {
+            Input::Hot(day) => day.check(seen.read, &seen.hot),
+            _ => Ok(()),
+        })
     }
 
     fn base_schema(&self) -> Result<Schema> {
@@ -312,7 +335,7 @@ impl Batch {
             let records = decoded.inputs[number as usize].read;
             let count = decoded.dead.bad(number);
             let limit = self.request.max_dead_letters.of(records);
-            if count > limit && matches!(input, Input::Export(_)) {
+            if count > limit && !matches!(input, Input::Letters(_)) {
                 let message =
                     format!("{} has {count} bad records of {records}, more than the limit of {limit}", input.name());
                 return Err(too_many(message, &decoded.dead.examples()));
@@ -320,7 +343,8 @@ impl Batch {
             read += records;
             dead += count;
         }
-        let replays = self.inputs.iter().all(|input| matches!(input, Input::Letters(_)));
+        // A day of few events may have none but bad ones.
+        let replays = self.inputs.iter().all(|input| !matches!(input, Input::Export(_)));
         if dead > 0 && dead == read && !replays {
             return Err(too_many(format!("none of the {read} records could be archived"), &decoded.dead.examples()));
         }
@@ -359,25 +383,45 @@ impl Batch {
         change.add.clone_from(&written.files);
         report.examples = decoded.dead.examples();
         report.reasons = decoded.dead.reasons();
+        if let [Input::Hot(day)] = &self.inputs[..] {
+            let counts = decoded.inputs[0].hot;
+            let seal = hot::new_seal(&self.ctx, runtime, self.snapshot.as_ref(), day, &counts, &report)?;
+            change.seals.insert(day.date, seal);
+            report.hot = Some(counts);
+            if report.accepted == 0 && report.reasons.is_empty() {
+                // Nothing was added that could be taken back.
+                change.operation.kind = "seal".to_owned();
+                change.exports.clear();
+            }
+        }
         change.dead_letters = decoded.dead.store(&self.ctx, layout, runtime)?;
         Ok((change, report))
     }
 
     fn ledger_entries(&self, report: &ArchiveReport) -> Vec<ExportEntry> {
         let mapping = self.mapping.digest();
-        let entry = |(input, done): (&Input, &ExportReport)| match input {
+        let stamp = |input: &Input, done: &ExportReport| match input {
             Input::Letters(_) => None,
-            Input::Export(export) => Some(ExportEntry {
-                digest: done.digest.clone(),
+            Input::Export(export) => Some((export.stamp.clone(), done.digest.clone())),
+            Input::Hot(day) => {
+                let stamp = ExportStamp { path: day.name().to_owned(), size_bytes: 0, version: String::new() };
+                // Its rows come in any order and are read again and again: every read is an export of its own.
+                Some((stamp, blake3::hash(self.ctx.random.id().as_bytes()).to_hex().to_string()))
+            }
+        };
+        let entry = |(input, done): (&Input, &ExportReport)| {
+            let (stamp, digest) = stamp(input, done)?;
+            Some(ExportEntry {
+                digest,
                 mapping: mapping.clone(),
-                stamp: export.stamp.clone(),
+                stamp,
                 archived_at: self.ctx.now(),
                 version: 0,
                 read: done.read,
                 accepted: done.accepted,
                 duplicate: done.duplicate,
                 dead_letter: done.dead_letter,
-            }),
+            })
         };
         self.inputs.iter().zip(&report.exports).filter_map(entry).collect()
     }

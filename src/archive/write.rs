@@ -44,6 +44,8 @@ pub struct Written {
 pub struct Refused {
     /// See [`export_and_line`].
     pub order: u64,
+    /// Number of its cell.
+    pub cell: u32,
     /// The file that cannot be read now; `None` of a conflict.
     pub perhaps_in: Option<Arc<DataFile>>,
 }
@@ -93,7 +95,7 @@ impl Writing<'_> {
                 let outcome = self.write_one(&plan, &target);
                 let report = outcome.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                 let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-                add(&mut written, cell, report);
+                add(&mut written, cell, number as u32, report);
                 check_undecided(&written).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
                 drop(written);
                 task.advance(1);
@@ -131,17 +133,17 @@ pub fn discard(ctx: &Ctx, runtime: &Handle, written: &Written) {
     }
 }
 
-fn add(written: &mut Written, cell: &Partition, report: CellReport) {
+fn add(written: &mut Written, cell: &Partition, number: u32, report: CellReport) {
     written.files.extend(report.files);
     for order in report.duplicates {
         *written.duplicates.entry(export_and_line(order).0).or_default() += 1;
     }
-    written.refused.extend(report.conflicts.into_iter().map(|order| Refused { order, perhaps_in: None }));
+    written.refused.extend(report.conflicts.into_iter().map(|order| Refused { order, cell: number, perhaps_in: None }));
     if !report.undecided.is_empty() {
         *written.undecided.entry(cell.date).or_default() += report.undecided.len() as u64;
     }
     let undecided = report.undecided.into_iter();
-    written.refused.extend(undecided.map(|(order, file)| Refused { order, perhaps_in: Some(file) }));
+    written.refused.extend(undecided.map(|(order, file)| Refused { order, cell: number, perhaps_in: Some(file) }));
     if report.leaned_on_archive {
         written.leaned_on.insert(cell.date);
     }

@@ -20,7 +20,7 @@ use super::snapshot::{self, Snapshot};
 use super::{FORMAT_VERSION, invariants, ledger};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, ExportEntry, Hold, Mapping, Partition, Schema, sha256};
+use crate::model::{DataFile, ExportEntry, Hold, HotRead, Mapping, Partition, Schema, Seal, Seals, sha256};
 use crate::store::{Layout, PutOutcome, Store};
 
 /// Lost races before giving up: each means that somebody else made progress.
@@ -43,6 +43,8 @@ pub struct Change {
     pub add_holds: Vec<Hold>,
     /// Ids of holds to lift.
     pub remove_holds: Vec<String>,
+    /// Dates that the archive answers for from this commit on.
+    pub seals: BTreeMap<Date, NewSeal>,
     /// The schema after the change, made from the base's.
     pub schema: Option<Schema>,
     pub mapping: Option<Mapping>,
@@ -64,6 +66,7 @@ impl Change {
             heeds_holds: false,
             add_holds: Vec::new(),
             remove_holds: Vec::new(),
+            seals: BTreeMap::new(),
             schema: None,
             mapping: None,
             exports: Vec::new(),
@@ -72,6 +75,13 @@ impl Change {
             gc_floor: None,
         }
     }
+}
+
+/// What becomes known of a date with its seal.
+#[derive(Debug, Clone, Default)]
+pub struct NewSeal {
+    pub incomplete: bool,
+    pub read: Option<HotRead>,
 }
 
 /// How a commit ended.
@@ -91,7 +101,7 @@ struct Table {
 /// Commits `change`, which was decided on `base` (`None`: on an empty archive).
 ///
 /// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
-/// in `base`; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
+/// in `base`, and so those of dates sealed as a mirror of the hot tier; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
 /// still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
 /// files to remove are there, and under no hold where the change heeds holds; and that the gc floor has not passed the
 /// base.
@@ -211,7 +221,7 @@ async fn next_root(
     if needs_bundles && !document.required_features.iter().any(|feature| feature == BUNDLES_FEATURE) {
         document.required_features.push(BUNDLES_FEATURE.to_owned());
     }
-    let mut kept = Vec::new();
+    let (mut kept, mut reverted) = (Vec::new(), BTreeSet::new());
     if let Some(parent) = parent {
         let goes = |leaf: &LeafRef| change.remove_versions.contains(&leaf.added_version);
         for (_, files) in parent.leaves(goes).await? {
@@ -220,16 +230,32 @@ async fn next_root(
                 if totals.remove(file.rows, file.size_bytes).is_none() {
                     return Ok(Err("the removed files are not in the totals".to_owned()));
                 }
+                reverted.insert(file.dates.min);
             }
         }
         kept.extend(parent.root().leaves.iter().filter(|leaf| !goes(leaf)).cloned());
     }
+    seal(&mut document.seals, change, cells, &reverted);
     if let Err(conflict) = remove_files(&mut document, &mut kept, &change.remove) {
         return Ok(Err(conflict));
     }
     document.totals.retain(|_, totals| totals.files > 0);
     kept.extend(leaves.iter().cloned().map(|leaf| LeafRef { added_version: version, ..leaf }));
     Ok(Ok(Root { document, leaves: kept }))
+}
+
+/// Unseals dates that lost events to a revert, while the hot tier may still have them; notes which dates are no mirror of
+/// it any more; and seals the change's own dates.
+fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTreeSet<Date>) {
+    let is_in_hot = |date: &&Date| seals.get(**date).is_some_and(|seal| seal.read.is_some());
+    let unsealed: Vec<Date> = reverted.iter().filter(is_in_hot).copied().collect();
+    unsealed.into_iter().for_each(|date| seals.remove(date));
+    let touched: Vec<_> = cells.iter().chain(change.remove.iter().map(|live| &live.file)).map(|f| &f.dates).collect();
+    let is_touched = |seal: &Seal| touched.iter().any(|dates| dates.min <= seal.last && seal.first <= dates.max);
+    seals.map_reads(is_touched, |read| Some(HotRead { is_mirror: false, ..read }));
+    for (date, new) in &change.seals {
+        seals.set(*date, new.incomplete, new.read.clone());
+    }
 }
 
 /// Marks the files deleted in their leaves, which leave the root when they are empty.
@@ -328,7 +354,8 @@ async fn precondition(base: Option<&Snapshot>, newest: &Snapshot, change: &Chang
         // What a revert may pull away depends on every later commit.
         return Ok(Some("another run committed".to_owned()));
     }
-    cells_changed(base, newest, &change.relies_on).await
+    let mirrors = change.seals.iter().filter(|(_, new)| new.read.as_ref().is_some_and(|read| read.is_mirror));
+    cells_changed(base, newest, &change.relies_on, &mirrors.map(|(date, _)| *date).collect()).await
 }
 
 /// The hold on a file that the change removes, where it must heed holds.
@@ -339,13 +366,14 @@ fn held(newest: &Snapshot, change: &Change) -> Option<String> {
     Some(format!("{} is under the legal hold {}", live.file.path, hold.id))
 }
 
-/// Whether files came to or left one of `cells` between the two versions.
+/// Whether files came to or left one of `cells`, or any cell of one of `whole_dates`, between the two versions.
 async fn cells_changed(
     base: Option<&Snapshot>,
     newest: &Snapshot,
     cells: &HashSet<Partition>,
+    whole_dates: &BTreeSet<Date>,
 ) -> Result<Option<String>> {
-    let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).collect();
+    let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).chain(whole_dates.iter().copied()).collect();
     let identity = |leaf: &LeafRef| (leaf.path.clone(), leaf.deleted.clone());
     let before: HashSet<_> = base.iter().flat_map(|base| &base.root().leaves).map(identity).collect();
     let after: HashSet<_> = newest.root().leaves.iter().map(identity).collect();
@@ -359,8 +387,11 @@ async fn cells_changed(
         changed.extend(then.into_iter().filter(|file| !paths_now.contains(&file.path)));
     }
     let touches = |file: &DataFile| match file.partition() {
-        Some(cell) => cells.contains(&cell),
-        None => cells.iter().any(|cell| file.covers(cell)),
+        Some(cell) => cells.contains(&cell) || whole_dates.contains(&cell.date),
+        None => {
+            cells.iter().any(|cell| file.covers(cell))
+                || whole_dates.range(file.dates.min..=file.dates.max).next().is_some()
+        }
     };
     Ok(changed.iter().find(|file| touches(file)).map(|file| format!("another run changed the cell of {}", file.path)))
 }

@@ -1,4 +1,6 @@
-//! `tier archive`: exports in, a boring night in four lines out.
+//! `tier archive`: exports or the hot tier in, a boring night in four lines out.
+
+pub mod hot;
 
 use std::time::Duration;
 
@@ -22,12 +24,31 @@ Examples:
   tier archive exports/ --archive ./a
   tier archive 'logs/*.csv.gz' --id request_id --type =request --tenant =acme --time time --archive ./a
   zcat day.gz | tier archive - --format ndjson --archive s3://events/prod
+  tier archive --from-hot
+  tier archive --seal 2026-08-24
 
-Exit codes: 0 done (some dead letters may be kept), 1 failed and nothing was archived, 2 usage, 6 try again.")]
+Exit codes: 0 done (some dead letters may be kept), 1 failed and nothing was archived, 2 usage, 6 try again,
+7 done, but closed days of the hot tier expire soon and are not archived.")]
 pub struct ArchiveArgs {
     /// Files, folders, globs, s3:// addresses, or - for standard input
-    #[arg(required = true, value_name = "EXPORT")]
+    #[arg(required_unless_present_any = ["from_hot", "seal"], value_name = "EXPORT")]
     exports: Vec<String>,
+
+    /// Archive the closed days of the hot tier that `[hot]` in tier.toml names
+    #[arg(long, conflicts_with_all = ["exports", "dry_run", "format", "settle", "rehash", "after_commit"])]
+    from_hot: bool,
+
+    /// With --from-hot: this day only, also when it is sealed
+    #[arg(long, value_name = "DATE", requires = "from_hot", conflicts_with = "until")]
+    date: Option<String>,
+
+    /// With --from-hot: days up to this one
+    #[arg(long, value_name = "DATE", requires = "from_hot")]
+    until: Option<String>,
+
+    /// From now on answer these dates from the archive alone: DATE or DATE..DATE (repeatable)
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["exports", "from_hot", "dry_run"])]
+    seal: Vec<String>,
 
     /// Show what would be done, from the beginning of each export
     #[arg(long)]
@@ -102,8 +123,19 @@ pub struct DecodeArgs {
 }
 
 pub async fn run(app: &App, args: ArchiveArgs) -> Result<u8> {
+    if args.from_hot {
+        return hot::run(app, &args).await;
+    }
+    match args.seal.is_empty() {
+        true => exports(app, &args).await?,
+        false => hot::seal(app, &args).await?,
+    }
+    Ok(0)
+}
+
+async fn exports(app: &App, args: &ArchiveArgs) -> Result<()> {
     let file = &app.settings.file.archive;
-    let mut request = args.decode.request(app, args.exports)?;
+    let mut request = args.decode.request(app, args.exports.clone())?;
     request.settle = args.settle.as_deref().or(file.settle.as_deref()).map_or(Ok(Duration::ZERO), parse_duration)?;
     request.rehash = args.rehash;
     if let Some(what) = args.after_commit.as_deref().or(file.after_commit.as_deref()) {
@@ -111,11 +143,10 @@ pub async fn run(app: &App, args: ArchiveArgs) -> Result<u8> {
     }
     if args.dry_run {
         let plan = archive::plan(&app.context, &request).await?;
-        return if app.ui.json { app.ui.document(&plan) } else { app.ui.data(&show_plan(&plan)) }.map(|()| 0);
+        return if app.ui.json { app.ui.document(&plan) } else { app.ui.data(&show_plan(&plan)) };
     }
     let report = archive::archive(&app.context, &request).await?;
-    print(app, &report, &request)?;
-    Ok(0)
+    print(app, &report, &request)
 }
 
 impl DecodeArgs {

@@ -4,6 +4,7 @@ mod archive;
 mod args;
 mod dead_letter;
 mod hold;
+mod hot_settings;
 mod lifecycle;
 mod parse;
 mod policy;

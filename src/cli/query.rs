@@ -23,7 +23,6 @@ use super::archive::DEFAULT_ACCEPT_FUTURE;
 use super::args::{OnArchived, OnHotError};
 use super::parse::{parse_bytes, parse_duration, parse_time, parse_usd};
 use crate::error::{Context, Error, Result};
-use crate::hot::HotSettings;
 use crate::model::Usd;
 use crate::progress::Stop;
 use crate::query::{self, Answer, AsOf, Budget, Engine, QuerySettings, Statement, Tariff, Tiers};
@@ -230,6 +229,7 @@ async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>) ->
 fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
     let memory = args.memory.as_deref().or(app.settings.file.query.memory.as_deref());
     let tiers = args.tiers.as_deref().or(app.settings.file.query.tiers.as_deref());
+    let tiers: Tiers = tiers.map_or(Ok(Tiers::ALL), str::parse)?;
     let accept_future = app.settings.file.events.accept_future.as_deref();
     let wanted = on_archived(app, args);
     if matches!(wanted, OnArchived::Restore | OnArchived::Wait) && !args.estimate {
@@ -245,23 +245,18 @@ fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
             OnArchived::Skip => query::OnArchived::Skip,
             OnArchived::Fail | OnArchived::Restore | OnArchived::Wait => query::OnArchived::Fail,
         },
-        hot: hot(app)?,
+        hot: if tiers.hot { app.settings.hot()? } else { None },
         on_hot_error: match args.on_hot_error.or(app.settings.file.query.on_hot_error).unwrap_or_default() {
             OnHotError::Fail => query::OnHotError::Fail,
             OnHotError::Skip => query::OnHotError::Skip,
         },
-        allow_hot_scan: args.allow_hot_scan,
-        tiers: tiers.map_or(Ok(Tiers::ALL), str::parse)?,
+        allow_hot_scan: args.allow_hot_scan || app.settings.file.hot.allow_scan.unwrap_or(false),
+        tiers,
         accept_future: parse_duration(accept_future.unwrap_or(DEFAULT_ACCEPT_FUTURE))?,
         budget: Budget { cost: max_cost(args)?, bytes: args.max_bytes.as_deref().map(parse_bytes).transpose()? },
         tariff: Tariff { prices: app.settings.prices()?, pays_egress: app.settings.pays_egress() },
         class_speed: app.settings.class_time().speed,
     })
-}
-
-/// The hot tier, where there is one.
-fn hot(_app: &App) -> Result<Option<HotSettings>> {
-    Ok(None)
 }
 
 fn on_archived(app: &App, args: &QueryArgs) -> OnArchived {

@@ -7,10 +7,12 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 use super::args::{Global, OnArchived, OnHotError};
+use super::hot_settings::HotSection;
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
+use crate::hot::HotSettings;
 use crate::model::Prices;
 use crate::store::{ClassTime, Location};
 
@@ -35,6 +37,8 @@ pub struct FileSettings {
     pub events: EventsSection,
     #[serde(default)]
     pub query: QuerySection,
+    #[serde(default)]
+    pub hot: HotSection,
     #[serde(default)]
     pub simulation: SimulationSection,
     #[serde(default)]
@@ -138,6 +142,11 @@ impl Settings {
         Prices::parse(&text).with_context(phrase)
     }
 
+    /// The hot tier, where there is one.
+    pub fn hot(&self) -> Result<Option<HotSettings>> {
+        self.file.hot.settings()
+    }
+
     /// Whether bytes that are read leave the region and are paid for.
     pub fn pays_egress(&self) -> bool {
         self.file.prices.egress.unwrap_or_default() == Egress::Internet
@@ -182,6 +191,7 @@ fn read_file(path: &Path) -> Result<FileSettings> {
         .with_context(phrase)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     file.prices.file = file.prices.file.map(|prices| folder.join(prices));
+    file.hot = file.hot.in_folder(folder);
     Ok(file)
 }
 

@@ -105,6 +105,8 @@ pub struct Rows {
 pub struct RowBuilder<'r> {
     rules: &'r Rules,
     export: u64,
+    /// The only date that events may have.
+    date: Option<Date>,
     sources: Vec<Source>,
     by_name: HashMap<String, usize>,
     columns: Vec<ColumnBuilder>,
@@ -145,6 +147,7 @@ impl<'r> RowBuilder<'r> {
         RowBuilder {
             rules,
             export,
+            date: None,
             sources: Vec::new(),
             by_name: HashMap::new(),
             columns: Vec::new(),
@@ -156,6 +159,11 @@ impl<'r> RowBuilder<'r> {
             record: 1,
             expected: 0,
         }
+    }
+
+    /// Refuses events of other dates: for sources that say which date their records are of.
+    pub fn of_date(self, date: Date) -> Self {
+        RowBuilder { date: Some(date), ..self }
     }
 
     /// Adds a field to the record being read.
@@ -335,7 +343,12 @@ impl<'r> RowBuilder<'r> {
             return Err(reject(format!("`{name}` is in the future: {}{}", shown(), confused_unit(value, mapping))));
         }
         let date = date_of_micros(micros).ok_or_else(|| reject(format!("`{name}` is out of range: {}", shown())))?;
-        Ok((micros, date))
+        match self.date {
+            Some(expected) if expected != date => {
+                Err(reject(format!("`{name}` is not of the day {expected}, under which it is kept: {}", shown())))
+            }
+            _ => Ok((micros, date)),
+        }
     }
 
     /// The rows of the block, if it had any, with the types that new columns could have noted.

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use crate::model::{KeySource, Mapping};
 
 /// Where recent events are, and how to treat it.
@@ -15,6 +19,39 @@ pub struct HotSettings {
     pub closes_after: Duration,
     /// Fewer days than this before unarchived events expire: a person must look.
     pub warn_days: u32,
+}
+
+impl HotSettings {
+    /// From when on the day is taken for whole.
+    pub fn closes_at(&self, date: Date) -> Timestamp {
+        let closes = jiff::SignedDuration::try_from(self.closes_after).unwrap_or(jiff::SignedDuration::MAX);
+        after_start(date, 1).checked_add(closes).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The newest date that is closed.
+    pub fn last_closed(&self, now: Timestamp) -> Date {
+        let mut date = now.to_zoned(TimeZone::UTC).date();
+        while self.closes_at(date) > now {
+            date = date.yesterday().expect("the clock is past the first century");
+        }
+        date
+    }
+
+    /// When the first events of a date expire in the hot tier.
+    pub fn expires_from(&self, date: Date) -> Timestamp {
+        after_start(date, self.ttl_days)
+    }
+
+    /// When its last events have expired.
+    pub fn expired_at(&self, date: Date) -> Timestamp {
+        after_start(date, self.ttl_days.saturating_add(1))
+    }
+}
+
+/// The beginning of the day `days` days after `date`, UTC.
+fn after_start(date: Date, days: u32) -> Timestamp {
+    let later = date.checked_add(jiff::Span::new().days(i64::from(days))).unwrap_or(Date::MAX);
+    later.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |midnight| midnight.timestamp())
 }
 
 #[derive(Debug, Clone)]
@@ -75,7 +112,8 @@ pub struct Tls {
 pub struct HotColumns {
     /// Of the event's id, type, tenant and time.
     pub mapping: Mapping,
-    /// The date of the event's time (a CQL `date`, or text `YYYY-MM-DD`), where the table has such a column.
+    /// The column of the date of the event's time: a CQL `date`, text `YYYY-MM-DD`, or a timestamp at midnight. Unnamed, it
+    /// is `day` where the table has such a column.
     pub day: Option<String>,
     /// Columns that are not archived, beside `day` and others of the partition key that only spread the load.
     pub ignore: Vec<String>,

@@ -26,8 +26,6 @@ pub struct Seal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HotRead {
     pub at: Timestamp,
-    /// The version that recorded it.
-    pub version: u64,
     /// That the hot tier had, as counted by it too.
     pub rows: u64,
     /// Whether archive and hot tier had the same events of the date then, and no commit has touched it since.
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn dates_of_which_something_else_is_known_stay_apart_until_it_is_forgotten() {
         let mut all = seals(&[1, 3]);
-        let read = HotRead { at: Timestamp::UNIX_EPOCH, version: 4, rows: 9, is_mirror: true };
+        let read = HotRead { at: Timestamp::UNIX_EPOCH, rows: 9, is_mirror: true };
         all.set(date(2026, 8, 2), false, Some(read));
         assert_eq!(ranges(&all), [(1, 1), (2, 2), (3, 3)]);
         all.map_reads(|_| true, |_| None);

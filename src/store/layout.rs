@@ -1,5 +1,6 @@
 //! The names of things on the store; see the crate docs for the picture.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::model::{self, Partition};
@@ -22,6 +23,8 @@ impl Layout {
     pub const PACKS: &'static str = "_tier/pack";
     pub const RESTORES: &'static str = "_tier/restore";
     pub const VAULT_COPIES: &'static str = "_tier/vault";
+    pub const LEASES: &'static str = "_tier/lease";
+    pub const RUNS: &'static str = "_tier/run";
     pub const CATALOG: &'static str = "_tier";
     pub const EVENTS: &'static str = "events";
     pub const BUNDLES: &'static str = model::BUNDLES;
@@ -44,6 +47,20 @@ impl Layout {
     /// The id in a restore job's path.
     pub fn restore_job_id(path: &str) -> Option<&str> {
         path.strip_prefix(Self::RESTORES)?.strip_prefix('/')?.strip_suffix(".json")
+    }
+
+    /// The lease of the nightly job after `number - 1` others.
+    pub fn lease(number: u64) -> String {
+        format!("{}/{number:012}.json", Self::LEASES)
+    }
+
+    pub fn lease_number(path: &str) -> Option<u64> {
+        path.strip_prefix(Self::LEASES)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok()
+    }
+
+    /// The record of a run of the nightly job; names sort by the run's beginning.
+    pub fn run_record(began: Timestamp, id: &str) -> String {
+        format!("{}/{}-{}.json", Self::RUNS, began.strftime("%Y%m%dT%H%M%SZ"), &id[..8])
     }
 
     /// The durable record of a data file's copy in a vault.

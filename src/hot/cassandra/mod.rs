@@ -19,7 +19,7 @@ mod tls;
 mod values;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -30,7 +30,7 @@ use self::client::Client;
 use self::table::Table;
 use super::{CassandraSettings, Partition, Read, Restriction, Unit};
 use crate::error::Result;
-use crate::model::ColumnType;
+use crate::model::{ColumnType, Mapping};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -97,6 +97,12 @@ impl Cassandra {
     /// The whole ring in ranges, for layouts without days.
     pub fn ranges(&self) -> Vec<Unit> {
         days::ranges()
+    }
+
+    /// For layouts without days: the dates of all events, by reading every time that the table has. Times that are null
+    /// or beyond the calendar have none.
+    pub async fn dates(&self, mapping: &Mapping) -> Result<BTreeSet<Date>> {
+        days::dates(&self.0, mapping).await
     }
 
     /// Whether [`Restriction::event_ids`] can be asked of a partition of this table.

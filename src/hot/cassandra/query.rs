@@ -42,6 +42,14 @@ pub fn select_partitions(table: &Table, after: i64, to: i64) -> Query {
     Query { cql, values: vec![CqlValue::BigInt(after), CqlValue::BigInt(to)] }
 }
 
+/// One column of all rows of a range.
+pub fn select_column(table: &Table, field: &Field, after: i64, to: i64) -> Query {
+    let key = names(&table.partition_key);
+    let cql =
+        format!("SELECT {} FROM {} WHERE token({key}) > ? AND token({key}) <= ?", quoted(&field.name), table.name);
+    Query { cql, values: vec![CqlValue::BigInt(after), CqlValue::BigInt(to)] }
+}
+
 /// The condition that names one partition.
 pub fn partition_condition(table: &Table) -> String {
     let equal: Vec<String> = table.partition_key.iter().map(|field| format!("{} = ?", quoted(&field.name))).collect();

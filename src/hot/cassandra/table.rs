@@ -13,6 +13,9 @@ use crate::error::{Context, Error, Result};
 use crate::model::{ColumnType, IdSource, KeySource, TimeUnit};
 use crate::model::{date_of_days, days_of_date};
 
+/// The day column where none is named, if there is one.
+const USUAL_DAY: &str = "day";
+
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// A column of the table.
@@ -107,7 +110,10 @@ impl Table {
         let key = |names: &[String]| names.iter().map(|name| find(name).cloned()).collect::<Result<Vec<_>>>();
         let (partition_key, clustering_key) = (key(&described.partition_key)?, key(&described.clustering_key)?);
         let position = |name: &str| partition_key.iter().position(|field| field.name == name);
-        let day_name = day.clone().filter(|day| find(day).is_ok());
+        let day_name = match day {
+            Some(named) => Some(find(named)?.name.clone()),
+            None => find(USUAL_DAY).ok().map(|field| field.name.clone()),
+        };
         let day_at = day_name.as_deref().and_then(position);
         let is_archived = |field: &&Field| {
             let name = field.name.as_str();

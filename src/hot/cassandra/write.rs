@@ -1,7 +1,8 @@
 //! Rows into the table, and partitions out of it.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,7 +17,6 @@ use super::query::partition_condition;
 use super::table::{Field, Table, day_value, find, quoted};
 use super::values;
 use crate::error::{Context, Error, Result};
-use crate::model::TimeUnit as Unit;
 use crate::model::date_of_micros;
 
 pub async fn delete(inner: &Inner, partition: &Partition) -> Result<()> {
@@ -103,15 +103,8 @@ fn times(table: &Table, rows: &RecordBatch) -> Result<ArrayRef> {
     let array = rows
         .column_by_name(name)
         .ok_or_else(|| Error::usage(format!("rows to insert have no `{name}` that their day could be made from")))?;
-    let phrase = || format!("read the times of `{name}`");
-    if let (DataType::Int64, Some(unit)) = (array.data_type(), table.time_unit) {
-        return Ok(std::sync::Arc::new(micros(array, unit)));
-    }
-    cast(array, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))).with_context(phrase)
-}
-
-fn micros(array: &ArrayRef, unit: Unit) -> arrow::array::TimestampMicrosecondArray {
-    array.as_primitive::<Int64Type>().iter().map(|time| time.and_then(|time| unit.to_micros(time))).collect()
+    let times = values::micros(array, table.time_unit).with_context(|| format!("read the times of `{name}`"))?;
+    Ok(Arc::new(times))
 }
 
 impl Column<'_> {

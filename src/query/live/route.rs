@@ -52,7 +52,7 @@ mod tests {
     fn seals(is_mirror: bool) -> Seals {
         let mut seals = Seals::default();
         for day in 1..=23 {
-            let read = HotRead { at: Timestamp::UNIX_EPOCH, version: 1, rows: 1, is_mirror };
+            let read = HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror };
             seals.set(date(2026, 11, day), false, Some(read));
         }
         seals.set(date(2026, 11, 2), false, None);

@@ -1,10 +1,6 @@
 //! The hot tier on a real Cassandra.
 
-mod cassandra;
-mod inserts;
-mod layouts;
-mod nodes;
-mod types;
+mod query;
 
 use std::time::Duration;
 

@@ -114,7 +114,8 @@ fn event(day: i8, tenant: &str, event_type: &str, id: &str, amount: f64) -> Row 
 /// Day 2 is sealed; of day 3 an export is archived, and the hot tier has more; day 4 is in the hot tier alone.
 async fn three_days() -> Both {
     let mut both = Both::new(TENANT_DAY).await;
-    let of_2 = [event(2, "acme", "click", "a", 1.0), event(2, "acme", "login", "b", 2.0), event(2, "zeta", "click", "c", 4.0)];
+    let of_2 =
+        [event(2, "acme", "click", "a", 1.0), event(2, "acme", "login", "b", 2.0), event(2, "zeta", "click", "c", 4.0)];
     let of_3 = [event(3, "acme", "click", "d", 8.0), event(3, "acme", "click", "e", 16.0)];
     both.archive(&[&of_2[..], &of_3[..]].concat()).await;
     both.seal(2, true).await;
@@ -141,7 +142,10 @@ async fn an_event_counts_once_and_as_the_archive_has_it() {
         // The archive's event does not match, so the hot tier's does not count.
         ("SELECT count(*) AS n FROM events WHERE amount > 500", "n\n0"),
         ("SELECT amount FROM events WHERE event_id = 'e'", "amount\n16.0"),
-        ("SELECT event_type, amount FROM events WHERE event_id = 'd' ORDER BY 1", "event_type | amount\nclick | 8.0\nlogin | 32.0"),
+        (
+            "SELECT event_type, amount FROM events WHERE event_id = 'd' ORDER BY 1",
+            "event_type | amount\nclick | 8.0\nlogin | 32.0",
+        ),
         ("SELECT event_id FROM events ORDER BY ts DESC, event_id LIMIT 2", "event_id\ng\nd"),
         ("SELECT DISTINCT tenant_id FROM events WHERE date = '2026-08-03' ORDER BY 1", "tenant_id\nacme\nzeta"),
         ("SELECT max(ts) AS last, min(date) AS first FROM events", "last | first\n2026-08-04T04:00:00Z | 2026-08-02"),
@@ -150,7 +154,10 @@ async fn an_event_counts_once_and_as_the_archive_has_it() {
             "date | total\n2026-08-02 | 7.0\n2026-08-03 | 120.0\n2026-08-04 | 128.0",
         ),
         ("SELECT count(*) AS n FROM (SELECT * FROM events LIMIT 5)", "n\n5"),
-        ("SELECT a.event_id FROM events a JOIN events b ON a.amount = 2 * b.amount WHERE b.event_id = 'f'", "event_id\ng"),
+        (
+            "SELECT a.event_id FROM events a JOIN events b ON a.amount = 2 * b.amount WHERE b.event_id = 'f'",
+            "event_id\ng",
+        ),
         (
             "SELECT * FROM events WHERE date = '2026-08-04'",
             "date | tenant_id | event_type | event_id | ts | amount | payload\n\
@@ -221,7 +228,8 @@ async fn a_node_that_dies_while_rows_are_flowing_is_noticed() {
     let mut engines = [Engine::open(&ctx, &fail).await.unwrap(), Engine::open(&ctx, &skip).await.unwrap()];
     let mut answers = Vec::new();
     for engine in &mut engines {
-        let statement = engine.parse("SELECT event_id FROM events WHERE tenant_id = 'acme'").unwrap().remove(0).unwrap();
+        let statement =
+            engine.parse("SELECT event_id FROM events WHERE tenant_id = 'acme'").unwrap().remove(0).unwrap();
         let mut answer = engine.run(statement).await.unwrap();
         let first = answer.next().await.unwrap().expect("there are rows");
         assert!(first.num_rows() > 0 && answer.incomplete().is_none());
@@ -247,7 +255,10 @@ async fn one_tenant_of_a_day_or_one_event_is_asked_of_the_hot_tier_where_that_is
         ),
         (
             "SELECT amount FROM events WHERE tenant_id = 'acme' AND date = '2026-08-02' AND event_id = 'b'",
-            ("cassandra ks.events, 1 partition (acme, 2026-08-02), by event_id, instead of 2 files of the archive", false),
+            (
+                "cassandra ks.events, 1 partition (acme, 2026-08-02), by event_id, instead of 2 files of the archive",
+                false,
+            ),
         ),
         // One file.
         ("SELECT sum(amount) FROM events WHERE tenant_id = 'zeta' AND date = '2026-08-02'", ("", true)),
@@ -349,7 +360,10 @@ async fn rows_that_are_no_events_are_left_out_and_counted() {
     let both = Both::new(TENANT_DAY).await;
     let misplaced = Row { date: date(2026, 8, 3), ..event(4, "acme", "click", "misplaced", 1.0) };
     let no_type = event(4, "acme", "", "no type", 1.0);
-    let future = Row { ts: event(5, "acme", "click", "", 1.0).ts + 12 * 3_600_000_000, ..event(5, "acme", "click", "future", 1.0) };
+    let future = Row {
+        ts: event(5, "acme", "click", "", 1.0).ts + 12 * 3_600_000_000,
+        ..event(5, "acme", "click", "future", 1.0)
+    };
     both.insert(&[misplaced, no_type, future, event(4, "acme", "click", "good", 1.0)]).await;
     let sql = "SELECT event_id FROM events WHERE tenant_id = 'acme'";
     let (answer, report) = ask_with(&both.ctx, &both.settings, sql).await;

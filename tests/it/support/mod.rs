@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod bundles;
+pub mod cassandra;
 pub mod dice;
 pub mod events;
 pub mod fault;

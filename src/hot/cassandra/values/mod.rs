@@ -17,10 +17,14 @@ mod page;
 mod parse;
 mod text;
 
+use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use scylla::cluster::metadata::{ColumnType as CqlType, NativeType};
 use scylla::value::{CqlDate, CqlValue};
 
-use crate::model::ColumnType;
+use crate::error::{Context, Result};
+use crate::model::{ColumnType, TimeUnit};
 
 pub use page::{Decoded, decode};
 pub use parse::parse;
@@ -51,4 +55,14 @@ pub fn date(days: i32) -> CqlValue {
 /// Days since the epoch. CQL has more of them than an `i32` can tell.
 pub fn days(date: CqlDate) -> Option<i32> {
     i32::try_from(i64::from(date.0) - EPOCH_DAY).ok()
+}
+
+/// Times of events in microseconds, as the archive reads them: numbers count in `unit`.
+pub fn micros(times: &ArrayRef, unit: Option<TimeUnit>) -> Result<TimestampMicrosecondArray> {
+    if let (DataType::Int64, Some(unit)) = (times.data_type(), unit) {
+        let numbers = times.as_primitive::<Int64Type>().iter();
+        return Ok(numbers.map(|time| time.and_then(|time| unit.to_micros(time))).collect());
+    }
+    let times = cast(times, &ColumnType::Timestamp.arrow()).context("read them as times")?;
+    Ok(times.as_primitive::<TimestampMicrosecondType>().clone())
 }

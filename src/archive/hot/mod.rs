@@ -1,0 +1,195 @@
+//! The nightly job without exports: closed days of the hot tier, one commit each, which seals the day.
+//!
+//! # Flow
+//! [`due`](mod@due) decides which days; [`HotDay`] reads one as an input of the ordinary run, so that validation, duplicates and
+//! dead letters are those of exports; the commit of a day's events seals it.
+//!
+//! # Consistency
+//! A day is sealed when `read = accepted + duplicate + dead letter` and the server's own count, taken after the read of
+//! each partition, agrees. What comes later is found when the day is read again, and appended.
+//!
+//! # Crash
+//! A day is committed whole or not at all; the next run goes on with the first day that is not sealed.
+
+mod day;
+mod due;
+mod record;
+mod report;
+mod seal;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use super::read::Input;
+use super::run::{ArchiveRequest, archive, archive_batch};
+use crate::catalog::{Lease, Snapshot};
+use crate::clock::Stopwatch;
+use crate::context::Context as Ctx;
+use crate::error::{Context, Error, Kind, Result};
+use crate::hot::{Cassandra, CassandraSettings, HotSettings, Partition, Place, Restriction, Unit};
+use crate::model::{Mapping, Seals, micros_of_timestamp};
+
+pub use day::{HotCounts, HotDay, letters_of};
+pub use due::{Days, Due, Why, due};
+pub use record::{RunRecord, last_run};
+pub use report::{DayReport, FailedDay, HotReport, Unarchived};
+pub use seal::{SealReport, seal_dates};
+pub(super) use seal::{new_seal, seal_closed};
+
+/// A request's own retries are over when a day cannot be read; other days may still be.
+const OTHERS_MAY_DO: [&str; 2] = ["too-many-dead-letters", "hot-changing"];
+
+/// The days of a table by date; `None` where its layout has none.
+type There = Option<BTreeMap<Date, Vec<Partition>>>;
+
+/// Archives the days that are due, under the lease. `request` says how records become events.
+pub async fn from_hot(ctx: &Ctx, request: &ArchiveRequest, hot: &HotSettings, days: Days) -> Result<HotReport> {
+    let lease = Lease::take(ctx).await?;
+    let outcome = match &hot.place {
+        Place::Cassandra(cassandra) => from_cassandra(ctx, request, hot, cassandra, days, &lease).await,
+        Place::Exports(address) => from_exports(ctx, request, hot, address, days).await,
+    };
+    let released = lease.release().await;
+    let report = outcome?;
+    released.map(|()| report)
+}
+
+async fn from_cassandra(
+    ctx: &Ctx,
+    request: &ArchiveRequest,
+    hot: &HotSettings,
+    cassandra: &CassandraSettings,
+    days: Days,
+    lease: &Lease,
+) -> Result<HotReport> {
+    let watch = Stopwatch::start();
+    let source = Cassandra::open(cassandra, hot.warn_days).await?;
+    check_ttl(hot, &source)?;
+    let there = find_days(&source).await?;
+    let seals = newest_seals(ctx).await?;
+    let dates: BTreeSet<Date> = match &there {
+        Some(there) => there.keys().copied().collect(),
+        None => source.dates(&cassandra.columns.mapping).await?,
+    };
+    let mut report = HotReport { source: source.name(), ..HotReport::default() };
+    for due in due(hot, &seals, &dates, days, ctx.now())? {
+        ctx.stop.check()?;
+        lease.check()?;
+        let day = hot_day(&source, due, there.as_ref());
+        match archive_day(ctx, request, &cassandra.columns.mapping, day, due).await {
+            Ok(done) => report.add(done),
+            Err(error) if OTHERS_MAY_DO.contains(&error.stable_code()) => {
+                ctx.progress.warn(&format!("{} is not archived: {error}", due.date));
+                report.failed.push(FailedDay { date: due.date, error });
+            }
+            Err(error) => return Err(error).with_context(|| format!("archive {}", due.date)),
+        }
+    }
+    let seals = newest_seals(ctx).await?;
+    report.unarchived = unarchived(hot, &seals, &dates, ctx);
+    report.elapsed_ms = watch.elapsed_ms();
+    Ok(report)
+}
+
+/// One day, one commit.
+async fn archive_day(
+    ctx: &Ctx,
+    request: &ArchiveRequest,
+    mapping: &Mapping,
+    day: HotDay,
+    due: Due,
+) -> Result<DayReport> {
+    let watch = Stopwatch::start();
+    let done = archive_batch(ctx, request, mapping, vec![Input::Hot(Arc::new(day))], Vec::new()).await?;
+    Ok(DayReport::new(due, done, watch.elapsed_ms()))
+}
+
+fn hot_day(source: &Cassandra, due: Due, there: Option<&BTreeMap<Date, Vec<Partition>>>) -> HotDay {
+    let (units, restriction) = match there {
+        Some(there) => {
+            let partitions = there.get(&due.date).cloned().unwrap_or_default();
+            (partitions.into_iter().map(Unit::Partition).collect(), Restriction::default())
+        }
+        None => (source.ranges(), Restriction { times: Some(times_of(due.date)), ..Restriction::default() }),
+    };
+    HotDay::new(source, due.date, due.incomplete, units, restriction)
+}
+
+/// The exports are archived as any, whatever their dates; then all closed dates are answered by the archive.
+async fn from_exports(
+    ctx: &Ctx,
+    request: &ArchiveRequest,
+    hot: &HotSettings,
+    address: &str,
+    days: Days,
+) -> Result<HotReport> {
+    if days != Days::All {
+        return Err(Error::usage("a hot tier of exports is archived whole: its exports are not sorted by day")
+            .hint("leave --date and --until out"));
+    }
+    let request = ArchiveRequest { exports: vec![address.to_owned()], ..request.clone() };
+    let done = archive(ctx, &request).await?;
+    let sealed = seal_closed(ctx, hot).await?;
+    Ok(HotReport {
+        source: address.to_owned(),
+        elapsed_ms: done.elapsed_ms,
+        exports: Some(done),
+        sealed,
+        ..HotReport::default()
+    })
+}
+
+/// Times of a date as `from ≤ time < to`, in microseconds since the epoch.
+fn times_of(date: Date) -> (i64, i64) {
+    let midnight = |date: Date| {
+        let zoned = date.to_zoned(jiff::tz::TimeZone::UTC);
+        zoned.map_or(i64::MAX, |zoned| micros_of_timestamp(zoned.timestamp()))
+    };
+    (midnight(date), midnight(date.tomorrow().unwrap_or(Date::MAX)))
+}
+
+async fn find_days(source: &Cassandra) -> Result<There> {
+    match source.has_days() {
+        true => source.days().await.map(Some),
+        false => Ok(None),
+    }
+}
+
+async fn newest_seals(ctx: &Ctx) -> Result<Seals> {
+    let newest = Snapshot::latest(&ctx.store).await?;
+    Ok(newest.map(|newest| newest.root().document.seals.clone()).unwrap_or_default())
+}
+
+/// A shorter time to live than the settings say would expire events before anybody is warned.
+fn check_ttl(hot: &HotSettings, source: &Cassandra) -> Result<()> {
+    const SECONDS_PER_DAY: u32 = 86_400;
+    let Some(seconds) = source.table_ttl_seconds() else { return Ok(()) };
+    if seconds >= hot.ttl_days.saturating_mul(SECONDS_PER_DAY) {
+        return Ok(());
+    }
+    let (table, said) = (seconds / SECONDS_PER_DAY, hot.ttl_days);
+    Err(Error::new(Kind::Usage, format!("{} keeps rows for {table} days, and `[hot] ttl` says {said}", source.name()))
+        .code("hot-ttl")
+        .hint(format!("write `ttl = \"{table}d\"` below [hot], so that no event expires unseen")))
+}
+
+/// The days of the hot tier that are not sealed, and how long it still has all of their events.
+pub fn unarchived(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, ctx: &Ctx) -> Vec<Unarchived> {
+    let now = ctx.now();
+    let open = there.iter().filter(|date| !seals.contains(**date));
+    open.map(|&date| Unarchived::new(hot, date, now)).collect()
+}
+
+/// As [`unarchived`], by asking the hot tier.
+pub async fn look_for_unarchived(ctx: &Ctx, hot: &HotSettings) -> Result<Vec<Unarchived>> {
+    let Place::Cassandra(settings) = &hot.place else { return Ok(Vec::new()) };
+    let source = Cassandra::open(settings, hot.warn_days).await?;
+    check_ttl(hot, &source)?;
+    let there = match find_days(&source).await? {
+        Some(there) => there.into_keys().collect(),
+        None => source.dates(&settings.columns.mapping).await?,
+    };
+    Ok(unarchived(hot, &newest_seals(ctx).await?, &there, ctx))
+}
