@@ -105,11 +105,10 @@ impl HotSource for CassandraSource {
         if let Some(reading) = self.find(wanted) {
             return Ok(reading);
         }
-        if !wanted.may_scan {
-            let names_tenants = wanted.asked.tenants.is_some();
-            scans::check(&self.name(), self.cassandra.has_days(), names_tenants, wanted.days, wanted.today)?;
-        }
         if !self.cassandra.has_days() {
+            if !wanted.may_scan {
+                return Err(scans::of_all(&self.name()));
+            }
             return Ok(self.ranges(wanted.days));
         }
         let mut listed = self.cassandra.days().await?;
@@ -122,6 +121,9 @@ impl HotSource for CassandraSource {
         let may_match = wanted.asked.may_match(&slots).map_err(|error| errors::of_running(&error))?;
         let mut may_match = may_match.into_iter();
         partitions.retain(|_| may_match.next() == Some(true));
+        if !wanted.may_scan && wanted.asked.tenants.is_none() {
+            scans::check(&partitions.iter().map(|partition| partition.date).collect(), wanted.today)?;
+        }
         Ok(self.partitions(partitions, wanted.asked))
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use jiff::Timestamp;
+use jiff::ToSpan;
 use jiff::civil::{Date, date};
+use serde_json::Value;
 use tier::catalog::{self, Change, NewSeal, Operation, Outcome, Snapshot};
 use tier::clock::{Clock, Stopwatch};
 use tier::context::Context;
@@ -20,9 +22,10 @@ use tier::store::Store;
 use super::settings;
 use crate::query::random_predicate;
 use crate::support::ask::{ask_with, fail_with, table};
-use crate::support::cassandra::{Keyspace, Node};
+use crate::support::cassandra::{Keyspace, Node, contact_point};
 use crate::support::dice::Dice;
 use crate::support::events::{self, Row, append, layout, row, whole_batch};
+use crate::support::tier::Tier;
 
 /// Noon of the last of four days.
 const NOW: &str = "2026-08-04T12:00:00Z";
@@ -57,10 +60,15 @@ impl Both {
     }
 
     async fn seal(&mut self, day: i8, is_mirror: bool) {
-        let newest = self.newest.as_ref().expect("something is archived");
         let read = HotRead { at: Timestamp::UNIX_EPOCH, rows: 0, is_mirror };
+        let seal = NewSeal { incomplete: false, read: Some(read) };
+        self.seal_all(BTreeMap::from([(date(2026, 8, day), seal)])).await;
+    }
+
+    async fn seal_all(&mut self, seals: BTreeMap<Date, NewSeal>) {
+        let newest = self.newest.as_ref().expect("something is archived");
         let mut change = Change::new(Operation::new("seal", newest.version()));
-        change.seals = BTreeMap::from([(date(2026, 8, day), NewSeal { incomplete: false, read: Some(read) })]);
+        change.seals = seals;
         match catalog::commit(&self.ctx, Some(newest), &layout(&self.ctx, Some(newest)), change).await.unwrap() {
             Outcome::Committed(snapshot) => self.newest = Some(snapshot),
             Outcome::Conflict(why) => panic!("nobody else commits here, but: {why}"),
@@ -119,6 +127,9 @@ async fn three_days() -> Both {
     let of_3 = [event(3, "acme", "click", "d", 8.0), event(3, "acme", "click", "e", 16.0)];
     both.archive(&[&of_2[..], &of_3[..]].concat()).await;
     both.seal(2, true).await;
+    // Days before there was anything.
+    let before = date(2026, 7, 1).series(1.day()).take_while(|day| *day < date(2026, 8, 2));
+    both.seal_all(before.map(|day| (day, NewSeal::default())).collect()).await;
     both.insert(&of_2).await;
     both.insert(&[
         // Also archived, with another amount there.
@@ -219,6 +230,8 @@ async fn a_node_that_dies_while_rows_are_flowing_is_noticed() {
     let cassandra = CassandraSettings {
         contact_points: vec![node.contact_point()],
         page_rows: 100,
+        // So that it takes some seconds.
+        rows_per_second: Some(1_000),
         timeout: Duration::from_secs(2),
         ..settings(&keyspace, "events")
     };
@@ -231,8 +244,9 @@ async fn a_node_that_dies_while_rows_are_flowing_is_noticed() {
         let statement =
             engine.parse("SELECT event_id FROM events WHERE tenant_id = 'acme'").unwrap().remove(0).unwrap();
         let mut answer = engine.run(statement).await.unwrap();
-        let first = answer.next().await.unwrap().expect("there are rows");
-        assert!(first.num_rows() > 0 && answer.incomplete().is_none());
+        // Rows are handed out by the thousand, and are on their way now.
+        tokio::time::timeout(Duration::from_millis(300), answer.next()).await.expect_err("it takes some seconds");
+        assert!(answer.report().hot_rows > 0 && answer.incomplete().is_none());
         answers.push(answer);
     }
     node.kill();
@@ -263,7 +277,7 @@ async fn one_tenant_of_a_day_or_one_event_is_asked_of_the_hot_tier_where_that_is
         // One file.
         ("SELECT sum(amount) FROM events WHERE tenant_id = 'zeta' AND date = '2026-08-02'", ("", true)),
         // The catalog knows.
-        ("SELECT count(*) FROM events WHERE tenant_id = 'acme' AND date = '2026-08-02'", ("", true)),
+        ("SELECT count(*) FROM events WHERE tenant_id = 'acme' AND date = '2026-08-02'", ("", false)),
         // Dates that the hot tier does not have any more may match too.
         ("SELECT sum(amount) FROM events WHERE tenant_id = 'acme' AND date <= '2026-08-02'", ("", true)),
         (
@@ -497,4 +511,48 @@ fn random_event(dice: &mut Dice, number: usize) -> Row {
         payload: (dice.below(2) > 0).then(|| dice.pick(&["x", "", "y"]).to_owned()),
         ..row
     }
+}
+
+#[tokio::test]
+async fn the_command_says_which_tier_answered_and_what_is_missing() {
+    let both = three_days().await;
+    let (mut tier, exports) = (Tier::new(), "export.ndjson");
+    tier.set("TIER_NOW", NOW);
+    let settings = |contact_point: &str| {
+        format!(
+            "[archive]\nurl = \"a\"\n[hot]\ncontact_points = \"{contact_point}\"\nkeyspace = \"{}\"\n\
+             table = \"events\"\nday = \"day\"\nttl = \"30d\"\n",
+            both.keyspace.name
+        )
+    };
+    tier.write("tier.toml", settings(&contact_point()));
+    let line = |id: &str, amount: f64| {
+        format!(
+            "{{\"event_id\":\"{id}\",\"tenant_id\":\"acme\",\"event_type\":\"click\",\"ts\":\"2026-08-03T01:00:00Z\",\
+             \"amount\":{amount:?}}}\n"
+        )
+    };
+    tier.write(exports, line("e", 16.0) + &line("d", 8.0));
+    tier.ok(&["archive", exports]);
+    let sql = "SELECT sum(amount) AS total FROM events WHERE tenant_id = 'acme' AND date >= '2026-08-03'";
+    let outcome = tier.ok(&["query", "--stats", sql]);
+    assert_eq!(outcome.stdout, "total\n184.0\n");
+    assert!(outcome.stderr.contains(" · hot 3 partitions, 3 rows"), "{}", outcome.stderr);
+    let outcome = tier.ok(&["query", "--tiers", "cold,deep", "--stats", sql]);
+    assert_eq!(outcome.stdout, "total\n24.0\n");
+    assert!(outcome.stderr.contains(" · only the tiers cold,deep"), "{}", outcome.stderr);
+    let estimate = tier.json(&["query", "--estimate", sql]);
+    assert_eq!((&estimate["hot_partitions"], &estimate["hot_missing"]), (&3.into(), &Value::Null));
+
+    tier.write("tier.toml", settings("127.0.0.1:1"));
+    let outcome = tier.run(&["query", sql]);
+    assert_eq!(outcome.code, Some(6), "{outcome:#?}");
+    assert!(outcome.stderr.contains("the hot tier does not answer: cassandra test_"), "{}", outcome.stderr);
+    let outcome = tier.run(&["query", "--on-hot-error", "skip", "--report", "report.json", sql]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), "total\n24.0\n"), "{outcome:#?}");
+    let last = outcome.stderr.lines().last().unwrap();
+    assert!(last.starts_with("incomplete: the hot tier did not answer ("), "{last}");
+    assert!(last.ends_with("events of 2026-08-03 to 2026-08-05 that are not archived yet are missing"), "{last}");
+    let report: Value = serde_json::from_slice(&std::fs::read(tier.path("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["complete"], &report["hot_missing"]["last"]), (&false.into(), &"2026-08-05".into()));
 }
