@@ -1,3 +1,4 @@
 //! The hot tier: a real Cassandra.
 
 mod archive;
+mod query;
