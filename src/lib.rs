@@ -53,6 +53,8 @@
 //! | [`store`] | buckets, folders, memory: the only code that talks to a cloud |
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
+//! | [`exports`] | files of records: found, opened, read |
+//! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
 //! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
@@ -67,6 +69,7 @@ pub mod clock;
 pub mod context;
 pub mod data;
 pub mod error;
+pub mod exports;
 pub mod hot;
 pub mod lifecycle;
 pub mod model;

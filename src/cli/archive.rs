@@ -9,10 +9,9 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::App;
 use super::parse::{parse_bytes, parse_duration};
-use crate::archive::{
-    self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, Format, MappingChoice,
-};
+use crate::archive::{self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, MappingChoice};
 use crate::error::{Error, Result};
+use crate::exports::Format;
 use crate::model::{ColumnType, Reason};
 
 const DEFAULT_MEMORY: &str = "512MB";
