@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::model::{ColumnType, Reason};
 
 const DEFAULT_MEMORY: &str = "512MB";
-const DEFAULT_ACCEPT_FUTURE: &str = "24h";
+pub const DEFAULT_ACCEPT_FUTURE: &str = "24h";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::args::{Global, OnArchived};
+use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
@@ -85,6 +85,8 @@ pub struct EventsSection {
 pub struct QuerySection {
     pub memory: Option<String>,
     pub on_archived: Option<OnArchived>,
+    pub on_hot_error: Option<OnHotError>,
+    pub tiers: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

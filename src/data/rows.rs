@@ -381,7 +381,7 @@ impl<'r> RowBuilder<'r> {
 }
 
 /// Under which name a source column is stored; `None` when its canonical column says it all.
-fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
+pub fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
     let same = |a: &str| a.eq_ignore_ascii_case(name);
     let key = |source: &KeySource| matches!(source, KeySource::Column(column) if same(column));
     let is_canonical = (same("event_id") && matches!(&mapping.id, IdSource::Columns(c) if c.len() == 1 && same(&c[0])))

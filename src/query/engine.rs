@@ -20,11 +20,12 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::answer::{Answer, Incomplete};
+use super::answer::{Answer, LeftOut};
 use super::archived::{self, Asked, Looked, Offer, Unreadable};
 use super::estimate::{Estimate, Tariff};
 use super::identifiers::Names;
-use super::ladder::Ladder;
+use super::ladder::{HotPart, Ladder};
+use super::live::{self, HotLog, HotTier, PlannedHot};
 use super::plan::{Plan, Work};
 use super::{AsOf, OnArchived, QuerySettings, errors, read_only, session, sql_type, times};
 use crate::catalog::Snapshot;
@@ -39,7 +40,9 @@ use crate::store::Requests;
 pub struct Engine {
     ctx: Ctx,
     session: SessionContext,
+    /// The archive's part of the table.
     table: Arc<EventsTable>,
+    hot: Option<Arc<HotTier>>,
     settings: QuerySettings,
     /// Requests and time before the catalog was opened: the first answer's report includes that.
     opening: Option<(Requests, Stopwatch)>,
@@ -55,14 +58,27 @@ pub struct Statement {
 impl Engine {
     pub async fn open(ctx: &Ctx, settings: &QuerySettings) -> Result<Self> {
         let opening = Some((ctx.store.requests(), Stopwatch::start()));
+        let hot = live::tier(settings);
         let snapshot = match settings.as_of {
+            None if hot.is_some() => {
+                Snapshot::latest(&ctx.store).await.map(|latest| latest.unwrap_or_else(|| Snapshot::empty(&ctx.store)))
+            }
             None => Snapshot::open(&ctx.store).await,
             Some(AsOf::Version(version)) => Snapshot::at_version(&ctx.store, version).await,
             Some(AsOf::Time(time)) => Snapshot::at_time(&ctx.store, time).await,
         }?;
-        let table = Arc::new(EventsTable::new(snapshot));
-        let session = session::open(ctx, table.clone(), settings)?;
-        Ok(Engine { ctx: ctx.clone(), session, table, settings: settings.clone(), opening })
+        let (table, provider): (_, Arc<dyn TableProvider>) = match &hot {
+            None => {
+                let table = Arc::new(EventsTable::new(snapshot).with_classes(settings.tiers.classes()));
+                (table.clone(), table)
+            }
+            Some(tier) => {
+                let table = live::table(ctx, settings, snapshot, tier.clone()).await?;
+                (table.archive.clone(), Arc::new(table))
+            }
+        };
+        let session = session::open(ctx, provider, settings)?;
+        Ok(Engine { ctx: ctx.clone(), session, table, hot, settings: settings.clone(), opening })
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -120,9 +136,10 @@ impl Engine {
             sql: statement.sql.clone(),
             is_explained: matches!(logical, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)),
             work: Work::Described(Arc::new(Schema::empty())),
-            ladder: self.ladder(PlannedFiles::default()),
+            ladder: self.ladder(None),
             unreadable: Vec::new(),
             skipped: None,
+            hot: self.hot.as_ref().map_or_else(|| Arc::new(HotLog::default()), |tier| tier.begin()),
             before,
             planning: Requests::default(),
             watch,
@@ -132,12 +149,12 @@ impl Engine {
             LogicalPlan::Explain(explain) => {
                 // The plan of an EXPLAIN is text: what it explains is planned for its files, then once more for the text.
                 let inner = self.physical(state.clone(), &explain.plan).await.map_err(planning)?;
-                plan.ladder = self.ladder(PlannedFiles::of(&inner));
+                plan.ladder = self.ladder(Some(&inner));
                 plan.work = Work::Plan(self.physical(state, &logical).await.map_err(planning)?);
             }
             _ => {
                 let physical = self.physical(state.clone(), &logical).await.map_err(planning)?;
-                plan.ladder = self.ladder(PlannedFiles::of(&physical));
+                plan.ladder = self.ladder(Some(&physical));
                 plan.work = Work::Plan(physical);
                 self.look_at_archived(&mut plan, state, &logical).await.map_err(|error| match error {
                     Trouble::Planning(error) => planning(error),
@@ -176,7 +193,7 @@ impl Engine {
             plan.work = Work::Plan(physical);
         }
         let command = archived::start_command(&self.ctx, &self.settings.tariff, &skipped, self.asked(plan));
-        plan.skipped = Some(Incomplete { missing: archived::missing(&skipped), months, command });
+        plan.skipped = Some(LeftOut { missing: archived::missing(&skipped), months, command });
         Ok(())
     }
 
@@ -202,7 +219,8 @@ impl Engine {
             store: self.ctx.store.clone(),
             tariff: self.settings.tariff.clone(),
             estimate,
-            incomplete: plan.skipped,
+            skipped: plan.skipped,
+            hot: plan.hot,
             before: plan.before,
             planning: plan.planning,
             watch: plan.watch,
@@ -241,8 +259,13 @@ impl Engine {
         DataFrame::new(state, logical.clone()).create_physical_plan().await
     }
 
-    fn ladder(&self, planned: PlannedFiles) -> Ladder {
-        Ladder { pruned: self.table.take_report(), planned }
+    fn ladder(&self, plan: Option<&Arc<dyn ExecutionPlan>>) -> Ladder {
+        Ladder {
+            pruned: self.table.take_report(),
+            planned: plan.map(PlannedFiles::of).unwrap_or_default(),
+            hot: HotPart { planned: plan.map(PlannedHot::of).unwrap_or_default(), ..HotPart::default() },
+            tiers: self.settings.tiers,
+        }
     }
 }
 

@@ -99,6 +99,7 @@ impl Shell<'_> {
             let watch = Stopwatch::start();
             let target = Target::open(None, &self.style, self.app.ui.stdout_is_terminal)?;
             let answer = answer(self.app, self.args, &mut engine, statement, target, &self.style).await?;
+            super::warn_of_refused(self.app, &answer);
             if self.stats {
                 super::say_stats(self.app, &answer);
             }

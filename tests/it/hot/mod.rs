@@ -1,9 +1,11 @@
 //! The hot tier on a real Cassandra.
 
+mod archive;
 mod cassandra;
 mod inserts;
 mod layouts;
 mod nodes;
+mod query;
 mod types;
 
 use std::time::Duration;
