@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::catalog::{Operation, Snapshot, Totals};
 use crate::data::pack::{self, CellRows};
 use crate::error::Result;
-use crate::model::StorageClass;
+use crate::model::{Seal, StorageClass};
 
 /// How many tenants, types and runs are named.
 const NAMED: usize = 5;
@@ -30,8 +30,19 @@ pub struct Status {
     pub largest_event_types: Vec<Share>,
     pub open_dead_letters: u64,
     pub columns: u64,
+    /// Dates that the archive answers for without the hot tier.
+    pub sealed: Vec<DateRange>,
+    /// Of them those whose events may have expired before the hot tier was read.
+    pub possibly_incomplete: Vec<DateRange>,
     /// Newest first.
     pub last_runs: Vec<Run>,
+}
+
+/// Dates without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DateRange {
+    pub first: Date,
+    pub last: Date,
 }
 
 /// A key's part of the archive.
@@ -89,8 +100,22 @@ pub async fn status(snapshot: &Snapshot) -> Result<Status> {
         largest_event_types: largest(event_types, rows),
         open_dead_letters: document.dead_letters.iter().map(|file| file.records).sum(),
         columns: document.schema.columns().len() as u64,
+        sealed: ranges(document.seals.iter()),
+        possibly_incomplete: ranges(document.seals.iter().filter(|seal| seal.incomplete)),
         last_runs: last_runs(snapshot).await?,
     })
+}
+
+/// Neighbours as one.
+fn ranges<'a>(seals: impl Iterator<Item = &'a Seal>) -> Vec<DateRange> {
+    let mut ranges: Vec<DateRange> = Vec::new();
+    for seal in seals {
+        match ranges.last_mut().filter(|range| range.last.tomorrow().is_ok_and(|next| next == seal.first)) {
+            Some(range) => range.last = seal.last,
+            None => ranges.push(DateRange { first: seal.first, last: seal.last }),
+        }
+    }
+    ranges
 }
 
 /// Rows and bytes by name.
