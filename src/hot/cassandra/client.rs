@@ -13,6 +13,7 @@ use scylla::value::CqlValue;
 use tokio::sync::Mutex;
 
 use super::errors::{Place, is_transient};
+use super::query::Query;
 use crate::error::{Context, Result};
 
 /// After the driver has tried other nodes: the cluster gets time to recover.
@@ -21,6 +22,7 @@ const RETRY_AFTER: [Duration; 3] = [Duration::from_millis(300), Duration::from_s
 pub struct Client {
     pub session: Session,
     pub place: Place,
+    timeout: Duration,
     /// By their text: statements are prepared once.
     statements: Mutex<HashMap<String, PreparedStatement>>,
 }
@@ -32,8 +34,8 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(session: Session, place: Place) -> Self {
-        Client { session, place, statements: Mutex::default() }
+    pub fn new(session: Session, place: Place, timeout: Duration) -> Self {
+        Client { session, place, timeout, statements: Mutex::default() }
     }
 
     /// A statement that may be sent twice without harm.
@@ -41,7 +43,11 @@ impl Client {
         if let Some(known) = self.statements.lock().await.get(cql) {
             return Ok(known.clone());
         }
-        let prepare = || async { self.session.prepare(cql).await.map_err(ExecutionError::from) };
+        // The driver bounds requests only.
+        let prepare = || async {
+            let prepared = tokio::time::timeout(self.timeout, self.session.prepare(cql)).await;
+            Ok(prepared.map_err(|_| ExecutionError::RequestTimeout(self.timeout))??)
+        };
         let mut statement = self.retry(prepare).await.context("prepare a statement")?;
         statement.set_is_idempotent(true);
         self.statements.lock().await.insert(cql.to_owned(), statement.clone());
@@ -57,6 +63,24 @@ impl Client {
             PagingStateResponse::NoMorePages => None,
         };
         Ok(Answer { rows: result.into_rows_result().context("read the answer")?, next })
+    }
+
+    /// One page after the other.
+    pub async fn each_page(
+        &self,
+        query: &Query,
+        page_rows: u32,
+        mut take: impl FnMut(&QueryRowsResult) -> Result<()>,
+    ) -> Result<()> {
+        let mut statement = self.prepare(&query.cql).await?;
+        statement.set_page_size(page_size(page_rows));
+        let mut state = Some(PagingState::start());
+        while let Some(from) = state {
+            let answer = self.page(&statement, &query.values, from).await?;
+            take(&answer.rows)?;
+            state = answer.next;
+        }
+        Ok(())
     }
 
     /// The whole answer at once: for small ones.
@@ -88,4 +112,8 @@ impl Client {
             }
         }
     }
+}
+
+pub fn page_size(rows: u32) -> i32 {
+    i32::try_from(rows).unwrap_or(i32::MAX).max(1)
 }

@@ -7,7 +7,6 @@ use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::load_balancing::DefaultPolicy;
-use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement::Consistency as Level;
 
@@ -33,7 +32,7 @@ pub async fn connect(settings: &CassandraSettings) -> Result<Client> {
         Err(_) => return Err(place.takes_too_long()),
     };
     check_datacenter(&session, settings)?;
-    Ok(Client::new(session, place))
+    Ok(Client::new(session, place, settings.timeout))
 }
 
 fn builder(settings: &CassandraSettings) -> Result<SessionBuilder> {
@@ -64,7 +63,7 @@ fn profile(settings: &CassandraSettings) -> ExecutionProfileHandle {
         .load_balancing_policy(nodes.build())
         .consistency(level(settings.consistency))
         .request_timeout(Some(settings.timeout))
-        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+        .retry_policy(Arc::new(super::retry::Rules))
         .speculative_execution_policy(again)
         .build()
         .into_handle()

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
-use scylla::response::PagingState;
-use scylla::response::query_result::QueryRowsResult;
 use scylla::value::Row;
 
 use super::super::{Partition, Unit};
 use super::Inner;
-use super::query::{Query, select_column, select_partitions};
+use super::query::{select_column, select_partitions};
 use super::table::{Field, find};
 use super::values;
 use crate::error::{Context, Error, Result};
@@ -20,7 +18,7 @@ use crate::model::{Mapping, TimeUnit, date_of_micros};
 const RANGES: i64 = 256;
 
 /// Keys of a page: each costs the server a read of its own.
-const PAGE_KEYS: i32 = 1_000;
+const PAGE_KEYS: u32 = 1_000;
 
 /// The whole ring, evenly. No key has the least token of all, so nothing is missing below the first range.
 pub fn ranges() -> Vec<Unit> {
@@ -51,15 +49,17 @@ pub async fn days(inner: &Inner) -> Result<BTreeMap<Date, Vec<Partition>>> {
 async fn partitions(inner: &Inner, range: Unit) -> Result<Vec<Partition>> {
     let Unit::Range { after, to } = range else { unreachable!("ranges are ranges") };
     let mut found = Vec::new();
-    each_page(inner, &select_partitions(&inner.table, after, to), PAGE_KEYS, |rows| {
-        for row in rows.rows::<Row>().context("read keys of partitions")? {
-            let columns = row.context("read keys of partitions")?.columns;
-            let key = columns.into_iter().collect::<Option<Vec<_>>>();
-            found.push(inner.table.partition_of_key(key.expect("no part of a partition key is null"))?);
-        }
-        Ok(())
-    })
-    .await?;
+    inner
+        .client
+        .each_page(&select_partitions(&inner.table, after, to), PAGE_KEYS, |rows| {
+            for row in rows.rows::<Row>().context("read keys of partitions")? {
+                let columns = row.context("read keys of partitions")?.columns;
+                let key = columns.into_iter().collect::<Option<Vec<_>>>();
+                found.push(inner.table.partition_of_key(key.expect("no part of a partition key is null"))?);
+            }
+            Ok(())
+        })
+        .await?;
     Ok(found)
 }
 
@@ -78,33 +78,17 @@ pub async fn dates(inner: &Inner, mapping: &Mapping) -> Result<BTreeSet<Date>> {
 
 async fn dates_of(inner: &Inner, time: &Field, unit: Option<TimeUnit>, range: Unit) -> Result<BTreeSet<Date>> {
     let Unit::Range { after, to } = range else { unreachable!("ranges are ranges") };
-    let page_rows = i32::try_from(inner.settings.page_rows).unwrap_or(i32::MAX);
     let mut found = BTreeSet::new();
-    each_page(inner, &select_column(&inner.table, time, after, to), page_rows, |rows| {
-        let page = values::decode(std::slice::from_ref(time), rows, 0)?.batch;
-        let times = values::micros(page.column(0), unit).context("read the times of events")?;
-        found.extend(times.iter().flatten().filter_map(date_of_micros));
-        Ok(())
-    })
-    .await?;
+    inner
+        .client
+        .each_page(&select_column(&inner.table, time, after, to), inner.settings.page_rows, |rows| {
+            let page = values::decode(std::slice::from_ref(time), rows, 0)?.batch;
+            let times = values::micros(page.column(0), unit).context("read the times of events")?;
+            found.extend(times.iter().flatten().filter_map(date_of_micros));
+            Ok(())
+        })
+        .await?;
     Ok(found)
-}
-
-async fn each_page(
-    inner: &Inner,
-    query: &Query,
-    page_rows: i32,
-    mut take: impl FnMut(&QueryRowsResult) -> Result<()>,
-) -> Result<()> {
-    let mut statement = inner.client.prepare(&query.cql).await?;
-    statement.set_page_size(page_rows);
-    let mut state = Some(PagingState::start());
-    while let Some(from) = state {
-        let answer = inner.client.page(&statement, &query.values, from).await?;
-        take(&answer.rows)?;
-        state = answer.next;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

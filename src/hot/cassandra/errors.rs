@@ -79,17 +79,18 @@ impl Place {
 
     fn refused(&self, error: &DbError, text: &str) -> Error {
         match error {
-            DbError::Unavailable { consistency, required, alive } => self
-                .unavailable(format!("{} needs {required} replicas and {alive} are alive", level(*consistency)), text),
+            DbError::Unavailable { consistency, required, alive } => {
+                self.unavailable(format!("{} needs {required} replicas, alive: {alive}", level(*consistency)), text)
+            }
             DbError::ReadTimeout { consistency, received, required, .. }
             | DbError::WriteTimeout { consistency, received, required, .. } => self.unavailable(
-                format!("{} needs {required} replicas and {received} answered in time", level(*consistency)),
+                format!("{} needs {required} replicas, answered in time: {received}", level(*consistency)),
                 text,
             ),
             DbError::ReadFailure { consistency, received, required, numfailures, .. }
             | DbError::WriteFailure { consistency, received, required, numfailures, .. } => self.unavailable(
                 format!(
-                    "{} needs {required} replicas, {received} answered and {numfailures} failed",
+                    "{} needs {required} replicas, answered: {received}, failed: {numfailures}",
                     level(*consistency)
                 ),
                 text,

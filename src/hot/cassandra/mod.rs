@@ -9,10 +9,12 @@
 
 mod client;
 mod connect;
+mod count;
 mod days;
 mod errors;
 mod query;
 mod read;
+mod retry;
 mod table;
 mod throttle;
 mod tls;
@@ -120,7 +122,7 @@ impl Cassandra {
 
     /// How many rows the server counts.
     pub async fn count(&self, unit: &Unit, restriction: &Restriction) -> Result<u64> {
-        read::count(&self.0, unit, restriction).await
+        count::count(&self.0, unit, restriction).await
     }
 
     /// Deletes a whole partition.

@@ -4,16 +4,15 @@
 //! consumer takes it: decoding uses all cores, and nothing runs further ahead.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use scylla::errors::ExecutionError;
 use scylla::response::PagingState;
 use tokio::task::JoinSet;
 
 use super::super::{Page, Read, Restriction, Unit};
 use super::Inner;
-use super::errors::is_transient;
+use super::client::page_size;
+use super::count::count;
 use super::query::{Query, Selected, select};
 use super::throttle::Throttle;
 use super::values::{self, Decoded};
@@ -21,9 +20,6 @@ use crate::error::{Context, Error, Kind, Result};
 
 /// A unit whose count does not agree is read again so often.
 const MAX_AGAIN: u32 = 3;
-
-/// The server counts page by page inside; a request of a large partition takes its time.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Reading {
     inner: Arc<Inner>,
@@ -125,7 +121,7 @@ impl UnitReading {
     }
 }
 
-fn describe(inner: &Inner, unit: &Unit) -> String {
+pub fn describe(inner: &Inner, unit: &Unit) -> String {
     match unit {
         Unit::Partition(partition) => inner.table.describe_partition(partition),
         Unit::Range { after, to } => format!("the tokens above {after} up to {to}"),
@@ -172,59 +168,4 @@ async fn fetch(reading: Arc<Reading>, query: Arc<Query>, from: PagingState) -> R
     let answer = client.page(&statement, &query.values, from).await?;
     reading.throttle.charge(answer.rows.rows_num() as u64);
     Ok((values::decode(&table.archived, &answer.rows, *warn_seconds)?, answer.next))
-}
-
-fn page_size(rows: u32) -> i32 {
-    i32::try_from(rows).unwrap_or(i32::MAX).max(1)
-}
-
-/// By the server, or where that takes too long by paging through the keys.
-pub async fn count(inner: &Inner, unit: &Unit, restriction: &Restriction) -> Result<u64> {
-    let counted = match on_server(inner, unit, restriction).await {
-        Ok(counted) => Ok(counted),
-        Err(Count::Transient(error)) => {
-            tracing::info!(%error, "cassandra does not count, count keys");
-            by_keys(inner, unit, restriction).await
-        }
-        Err(Count::Failed(error)) => Err(error),
-    };
-    counted.with_context(|| format!("count {}", describe(inner, unit)))
-}
-
-enum Count {
-    Transient(ExecutionError),
-    Failed(Error),
-}
-
-impl From<Error> for Count {
-    fn from(error: Error) -> Self {
-        Count::Failed(error)
-    }
-}
-
-async fn on_server(inner: &Inner, unit: &Unit, restriction: &Restriction) -> Result<u64, Count> {
-    let Some(query) = select(&inner.table, Selected::Count, unit, restriction) else { return Ok(0) };
-    let mut statement = inner.client.prepare(&query.cql).await?;
-    // Two at once would only make it slower.
-    statement.set_is_idempotent(false);
-    statement.set_request_timeout(Some(COUNT_TIMEOUT));
-    let answer = inner.client.session.execute_unpaged(&statement, &query.values).await.map_err(|error| {
-        if is_transient(&error) { Count::Transient(error) } else { inner.client.place.does_not_answer(&error).into() }
-    })?;
-    let rows = answer.into_rows_result().context("read the count")?;
-    let (counted,) = rows.single_row::<(i64,)>().context("read the count")?;
-    Ok(counted as u64)
-}
-
-async fn by_keys(inner: &Inner, unit: &Unit, restriction: &Restriction) -> Result<u64> {
-    let Some(query) = select(&inner.table, Selected::Keys, unit, restriction) else { return Ok(0) };
-    let mut statement = inner.client.prepare(&query.cql).await?;
-    statement.set_page_size(page_size(inner.settings.page_rows));
-    let (mut counted, mut state) = (0, Some(PagingState::start()));
-    while let Some(from) = state {
-        let answer = inner.client.page(&statement, &query.values, from).await?;
-        counted += answer.rows.rows_num() as u64;
-        state = answer.next;
-    }
-    Ok(counted)
 }

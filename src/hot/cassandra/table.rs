@@ -96,45 +96,29 @@ async fn default_ttl(client: &Client, settings: &CassandraSettings) -> Result<Op
 
 impl Table {
     fn new(settings: &CassandraSettings, described: &Described, ttl_seconds: Option<u32>) -> Result<Self> {
-        let HotColumns { mapping, day, ignore } = &settings.columns;
+        let columns = &settings.columns;
         let all = ordered(described);
         let find = |name: &str| find(&all, name, &settings.table);
-        let mapped = mapped(&settings.columns);
-        for name in mapped.iter().copied().chain(ignore.iter().map(String::as_str)) {
-            find(name)?;
-        }
-        if let Some(name) = ignore.iter().find(|name| mapped.contains(name.as_str())) {
-            return Err(Error::usage(format!("column `{name}` is what an event consists of and cannot be ignored"))
-                .hint("take it out of `ignore` in [hot.columns]"));
-        }
+        check_names(columns, find)?;
         let key = |names: &[String]| names.iter().map(|name| find(name).cloned()).collect::<Result<Vec<_>>>();
         let (partition_key, clustering_key) = (key(&described.partition_key)?, key(&described.clustering_key)?);
         let position = |name: &str| partition_key.iter().position(|field| field.name == name);
-        let day_name = match day {
+        let day_name = match &columns.day {
             Some(named) => Some(find(named)?.name.clone()),
             None => find(USUAL_DAY).ok().map(|field| field.name.clone()),
         };
-        let day_at = day_name.as_deref().and_then(position);
-        let is_archived = |field: &&Field| {
-            let name = field.name.as_str();
-            let is_spread = position(name).is_some() || day_name.as_deref() == Some(name);
-            mapped.contains(name) || !(is_spread || ignore.iter().any(|ignored| ignored == name))
-        };
-        let archived: Vec<Field> = all.iter().filter(is_archived).cloned().collect();
-        let id = match &mapping.id {
-            IdSource::Columns(names) if names.len() == 1 => clustering_key.first().filter(|c| c.name == names[0]),
-            _ => None,
-        };
+        let archived = archived(&all, &partition_key, day_name.as_deref(), columns);
+        let day = day_name.as_deref().and_then(position);
         let table = Table {
             name: format!("{}.{}", quoted(&settings.keyspace), quoted(&settings.table)),
             columns: archived.iter().map(|f| (f.name.clone(), values::column_type(&f.cql))).collect(),
-            day: day_at,
-            tenant: settings.columns.tenant().and_then(position),
+            day,
+            tenant: columns.tenant().and_then(position),
             day_name,
-            time: find(&mapping.time)?.clone(),
-            time_unit: mapping.time_unit,
-            id: id.filter(|_| day_at.is_some()).cloned(),
-            lives: lives(described, &archived, &settings.columns),
+            time: find(&columns.mapping.time)?.clone(),
+            time_unit: columns.mapping.time_unit,
+            id: clustering_key.first().filter(|first| day.is_some() && is_id(columns, first)).cloned(),
+            lives: lives(described, &archived, columns),
             ttl_seconds,
             partition_key,
             clustering_key,
@@ -152,7 +136,7 @@ impl Table {
             return Ok(());
         }
         Err(Error::usage(format!("the day column `{}` is neither a date nor a text nor a timestamp", field.name))
-            .hint("name another with `day` in [hot.columns]"))
+            .hint("name another with `day` in [hot]"))
     }
 
     /// Ranges are filtered by time on the server, which takes a time that it can compare.
@@ -204,7 +188,7 @@ impl Table {
                 "a partition of {} has the {name} {day:?}, which is no date",
                 self.name
             ))
-            .hint("delete the partition, or name another column with `day` in [hot.columns]"));
+            .hint("delete the partition, or name another column with `day` in [hot]"));
         };
         let tenant = self.tenant.and_then(|at| values::text(&key[at]));
         Ok(Partition { date, tenant, key })
@@ -229,6 +213,34 @@ fn ordered(described: &Described) -> Vec<Field> {
     };
     let names = keys.chain(of_kind(true)).chain(of_kind(false));
     names.map(|name| Field { name: name.clone(), cql: described.columns[name].typ.clone() }).collect()
+}
+
+/// Every name in the settings is a column, and nothing that an event needs is ignored.
+fn check_names<'a>(columns: &HotColumns, find: impl Fn(&str) -> Result<&'a Field>) -> Result<()> {
+    let mapped = mapped(columns);
+    for name in mapped.iter().copied().chain(columns.ignore.iter().map(String::as_str)) {
+        find(name)?;
+    }
+    match columns.ignore.iter().find(|name| mapped.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(format!("column `{name}` is what an event consists of and cannot be ignored"))
+            .hint("take it out of `ignore` in [hot]")),
+    }
+}
+
+/// All but the day, other columns of the partition key that only spread the load, and those to ignore.
+fn archived(all: &[Field], partition_key: &[Field], day: Option<&str>, columns: &HotColumns) -> Vec<Field> {
+    let mapped = mapped(columns);
+    let is_archived = |field: &&Field| {
+        let name = field.name.as_str();
+        let is_spread = partition_key.contains(field) || day == Some(name);
+        mapped.contains(name) || !(is_spread || columns.ignore.iter().any(|ignored| ignored == name))
+    };
+    all.iter().filter(is_archived).cloned().collect()
+}
+
+fn is_id(columns: &HotColumns, field: &Field) -> bool {
+    matches!(&columns.mapping.id, IdSource::Columns(names) if names.len() == 1 && names[0] == field.name)
 }
 
 /// The columns that make an event.

@@ -29,7 +29,7 @@ pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>> {
         (None, None) => builder.with_no_client_auth(),
         _ => {
             return Err(Error::usage("a client's certificate goes with its key")
-                .hint("in [hot.tls] set both `certificate` and `key`, or neither"));
+                .hint("set both `certificate` and `key` in the `tls` of [hot], or neither"));
         }
     };
     Ok(Arc::new(config))
@@ -50,7 +50,7 @@ fn authorities(ca: Option<&Path>) -> Result<RootCertStore> {
     }
     if roots.is_empty() {
         return Err(Error::usage("there is no authority to trust for TLS to cassandra")
-            .hint("name a PEM file with `ca` in [hot.tls]"));
+            .hint("name a PEM file with `ca` in the `tls` of [hot]"));
     }
     Ok(roots)
 }

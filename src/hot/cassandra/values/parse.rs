@@ -110,7 +110,7 @@ fn user_defined(definition: &UserDefinedType<'_>, raw: &RawValue) -> Option<CqlV
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    let is_hex = digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit);
+    let is_hex = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
     let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();
     if is_hex { (0..digits.len()).step_by(2).map(byte).collect() } else { None }
 }
@@ -151,11 +151,10 @@ fn parse_duration(text: &str) -> Option<CqlDuration> {
 }
 
 fn add(duration: &mut CqlDuration, count: i64, unit: &str) -> Option<()> {
-    let small = |factor: i64| i32::try_from(count.checked_mul(factor)?).ok();
     let nanos = match unit {
-        "y" => return Some(duration.months = duration.months.checked_add(small(12)?)?),
-        "mo" => return Some(duration.months = duration.months.checked_add(small(1)?)?),
-        "d" => return Some(duration.days = duration.days.checked_add(small(1)?)?),
+        "y" => return add_to(&mut duration.months, count.checked_mul(12)?),
+        "mo" => return add_to(&mut duration.months, count),
+        "d" => return add_to(&mut duration.days, count),
         "h" => 3_600_000_000_000,
         "m" => 60_000_000_000,
         "s" => 1_000_000_000,
@@ -165,6 +164,11 @@ fn add(duration: &mut CqlDuration, count: i64, unit: &str) -> Option<()> {
         _ => return None,
     };
     duration.nanoseconds = duration.nanoseconds.checked_add(count.checked_mul(nanos)?)?;
+    Some(())
+}
+
+fn add_to(sum: &mut i32, count: i64) -> Option<()> {
+    *sum = sum.checked_add(i32::try_from(count).ok()?)?;
     Some(())
 }
 
