@@ -240,7 +240,7 @@ mod tests {
                                 to complete: tier restore start …";
         assert_eq!(incomplete.to_string(), ARCHIVED);
         let (first, last) = (jiff::civil::date(2026, 11, 24), jiff::civil::date(2026, 11, 25));
-        incomplete.hot = Some(HotMissing { first, last, reason: "timed out".to_owned() });
+        incomplete.hot = Some(HotMissing { first, last, archived_too: false, reason: "timed out".to_owned() });
         let hot = "incomplete: the hot tier did not answer (timed out): events of 2026-11-24 to 2026-11-25 that are \
                    not archived yet are missing";
         assert_eq!(incomplete.to_string(), format!("{ARCHIVED}\n{hot}"));

@@ -57,8 +57,20 @@ pub struct Statement {
 
 impl Engine {
     pub async fn open(ctx: &Ctx, settings: &QuerySettings) -> Result<Self> {
+        Self::open_over(ctx, settings, live::tier(settings)?).await
+    }
+
+    /// The newest version now, with this engine's connection to the hot tier.
+    pub async fn again(&self) -> Result<Self> {
+        let hot = match self.hot.clone().filter(|tier| !tier.has_failed()) {
+            Some(tier) => Some(tier),
+            None => live::tier(&self.settings)?,
+        };
+        Self::open_over(&self.ctx, &self.settings, hot).await
+    }
+
+    async fn open_over(ctx: &Ctx, settings: &QuerySettings, hot: Option<Arc<HotTier>>) -> Result<Self> {
         let opening = Some((ctx.store.requests(), Stopwatch::start()));
-        let hot = live::tier(settings);
         let snapshot = match settings.as_of {
             None if hot.is_some() => {
                 Snapshot::latest(&ctx.store).await.map(|latest| latest.unwrap_or_else(|| Snapshot::empty(&ctx.store)))
@@ -83,6 +95,11 @@ impl Engine {
 
     pub fn snapshot(&self) -> &Snapshot {
         self.table.snapshot()
+    }
+
+    /// Whether answers are of this moment too, and not of the archive's version alone.
+    pub fn is_live(&self) -> bool {
+        self.hot.is_some()
     }
 
     pub fn tariff(&self) -> &Tariff {

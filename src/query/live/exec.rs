@@ -29,6 +29,8 @@ pub struct HotExec {
     decoder: Arc<Decoder>,
     on_error: OnHotError,
     log: Arc<HotLog>,
+    /// The archive is not asked for these days.
+    is_alone: bool,
     instead_of_files: Option<u64>,
     properties: Arc<PlanProperties>,
 }
@@ -42,12 +44,17 @@ impl HotExec {
             Boundedness::Bounded,
         );
         let (decoder, properties) = (Arc::new(decoder), Arc::new(properties));
-        HotExec { name, reading, decoder, on_error, log, instead_of_files: None, properties }
+        HotExec { name, reading, decoder, on_error, log, is_alone: false, instead_of_files: None, properties }
     }
 
-    /// Says that so many files of the archive would have answered as well.
+    /// Says that the archive is not asked for these days.
+    pub fn alone(self) -> Self {
+        HotExec { is_alone: true, ..self }
+    }
+
+    /// And that so many of its files would have answered as well.
     pub fn instead_of(self, files: u64) -> Self {
-        HotExec { instead_of_files: Some(files), ..self }
+        HotExec { instead_of_files: Some(files), ..self.alone() }
     }
 
     fn days(&self) -> &BTreeSet<Date> {
@@ -105,12 +112,12 @@ impl ExecutionPlan for HotExec {
         let (decoder, log) = (self.decoder.clone(), self.log.clone());
         let batches = self.reading.stream().map(move |page| page.and_then(|page| decoded(&decoder, &log, &page)));
         let (name, on_error, log) = (self.name.clone(), self.on_error, self.log.clone());
-        let days = self.days().clone();
+        let (days, is_alone) = (self.days().clone(), self.is_alone);
         let batches = until_failure(batches, move |error| match (on_error, is_down(&error)) {
             (_, false) => Some(external(error)),
             (OnHotError::Fail, true) => Some(external(down(&name, error))),
             (OnHotError::Skip, true) => {
-                log.miss(&days, &error);
+                log.miss(&days, is_alone, &error);
                 None
             }
         });

@@ -23,6 +23,8 @@ pub struct HotLog {
 pub struct HotMissing {
     pub first: Date,
     pub last: Date,
+    /// Whether events of these days that are archived are missing too: only the hot tier was asked for them.
+    pub archived_too: bool,
     /// Why it did not answer.
     pub reason: String,
 }
@@ -39,12 +41,15 @@ impl HotLog {
     }
 
     /// Notes that events of these days are missing; the first reason stays.
-    pub fn miss(&self, days: &BTreeSet<Date>, error: &Error) {
+    pub fn miss(&self, days: &BTreeSet<Date>, archived_too: bool, error: &Error) {
         let Some((&first, &last)) = days.first().zip(days.last()) else { return };
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *missing {
-            Some(known) => (known.first, known.last) = (known.first.min(first), known.last.max(last)),
-            None => *missing = Some(HotMissing { first, last, reason: reason(error) }),
+            Some(known) => {
+                (known.first, known.last) = (known.first.min(first), known.last.max(last));
+                known.archived_too |= archived_too;
+            }
+            None => *missing = Some(HotMissing { first, last, archived_too, reason: reason(error) }),
         }
     }
 
@@ -62,9 +67,9 @@ fn reason(error: &Error) -> String {
 impl fmt::Display for HotMissing {
     /// `the hot tier did not answer (timed out): events of 2026-11-24 to 2026-11-25 that are not archived yet are missing`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HotMissing { first, last, reason } = self;
-        write!(f, "the hot tier did not answer ({reason}): events of {}", span(*first, *last))?;
-        write!(f, " that are not archived yet are missing")
+        let HotMissing { first, last, archived_too, reason } = self;
+        let which = if *archived_too { "" } else { " that are not archived yet" };
+        write!(f, "the hot tier did not answer ({reason}): events of {}{which} are missing", span(*first, *last))
     }
 }
 

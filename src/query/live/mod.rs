@@ -48,7 +48,7 @@ pub use tiers::Tiers;
 use super::QuerySettings;
 use crate::catalog::Snapshot;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Schema, micros_of_timestamp};
 use crate::scan::EventsTable;
 use window::Window;
@@ -64,18 +64,24 @@ pub enum OnHotError {
 }
 
 /// The hot tier of these settings, where a question may ask one: an older version is only the archive's.
-pub fn tier(settings: &QuerySettings) -> Option<Arc<HotTier>> {
-    let hot = settings.hot.clone().filter(|_| settings.tiers.hot && settings.as_of.is_none())?;
-    Some(Arc::new(HotTier::new(hot, settings.on_hot_error)))
+pub fn tier(settings: &QuerySettings) -> Result<Option<Arc<HotTier>>> {
+    let hot = settings.hot.clone().filter(|_| settings.tiers.hot && settings.as_of.is_none());
+    match hot {
+        Some(hot) => Ok(Some(Arc::new(HotTier::new(hot, settings.on_hot_error)))),
+        None if settings.tiers.archive() => Ok(None),
+        None if settings.as_of.is_some() => Err(Error::usage("an older version is the archive's alone")
+            .hint("ask the tiers cold and deep for it, or leave --as-of out")),
+        None => Err(Error::usage("there is no hot tier to ask").hint("describe it in the section [hot] of tier.toml")),
+    }
 }
 
 /// The columns of `events`: those of the archive. Before the first events are archived, those that it will get.
-pub async fn columns(snapshot: &Snapshot, tier: &HotTier, window_days: &Window) -> Result<Schema> {
+async fn columns(snapshot: &Snapshot, tier: &HotTier, window: &Window) -> Result<Schema> {
     let archive = snapshot.schema();
     if *archive != Schema::default() || !snapshot.root().document.seals.is_empty() {
         return Ok(archive.clone());
     }
-    match tier.forgive(tier.source().await, &window_days.days().collect())? {
+    match tier.forgive(tier.source().await, &window.days().collect(), false)? {
         Some(source) => decode::with_columns_of(archive, source.columns(), source.mapping()),
         None => Ok(archive.clone()),
     }

@@ -69,7 +69,7 @@ impl LiveTable {
             let reading = source.search(&self.wanted(asked, days)).await?;
             Ok(Found { source, reading, days: days.clone() })
         };
-        let found = self.tier.forgive(found.await, days).map_err(external)?;
+        let found = self.tier.forgive(found.await, days, !self.tiers.archive()).map_err(external)?;
         Ok(found.filter(|found| found.reading.parts.count() > 0))
     }
 
@@ -160,7 +160,7 @@ impl TableProvider for LiveTable {
             let Some(found) = self.search(&asked, &all).await? else {
                 return merge::nothing(&self.schema(), projection);
             };
-            return merge::hot_part(Arc::new(self.exec(found)), predicate, None, projection);
+            return merge::hot_part(Arc::new(self.exec(found).alone()), predicate, None, projection);
         }
         let days = Days::new(all, self.seals());
         let archive = self.archive.scan(state, projection, filters, limit).await?;

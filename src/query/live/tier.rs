@@ -58,12 +58,18 @@ impl HotTier {
         source.ok()?.inspect_err(|error| tracing::debug!("the archive answers alone: {error}")).ok()
     }
 
+    /// Whether the next statement may use this connection, or should try to make one.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.connected.get(), Some(Err(_)))
+    }
+
     pub fn name(&self) -> String {
         source::name_of(&self.settings)
     }
 
     /// What a failure means: `None` where the question is answered without the events of `days`, which is noted.
-    pub fn forgive<T>(&self, result: Result<T>, days: &BTreeSet<Date>) -> Result<Option<T>> {
+    /// `is_alone`: the archive is not asked for them either.
+    pub fn forgive<T>(&self, result: Result<T>, days: &BTreeSet<Date>, is_alone: bool) -> Result<Option<T>> {
         let error = match result {
             Ok(value) => return Ok(Some(value)),
             Err(error) => error,
@@ -72,7 +78,7 @@ impl HotTier {
             (_, false) => Err(error),
             (OnHotError::Fail, true) => Err(down(&self.name(), error)),
             (OnHotError::Skip, true) => {
-                self.log().miss(days, &error);
+                self.log().miss(days, is_alone, &error);
                 Ok(None)
             }
         }

@@ -351,6 +351,12 @@ async fn before_anything_is_archived_the_hot_tier_answers_with_its_own_columns()
     let cold = QuerySettings { tiers: "cold".parse().unwrap(), ..both.settings.clone() };
     let error = fail_with(&both.ctx, &cold, "SELECT 1").await;
     assert_eq!(error.stable_code(), "no-archive");
+    let hot = |settings: QuerySettings| QuerySettings { tiers: "hot".parse().unwrap(), ..settings };
+    let error = fail_with(&both.ctx, &hot(QuerySettings::default()), "SELECT 1").await;
+    assert_eq!(error.to_string(), "there is no hot tier to ask");
+    let as_of = QuerySettings { as_of: Some(AsOf::Version(1)), ..both.settings.clone() };
+    let error = fail_with(&both.ctx, &hot(as_of), "SELECT 1").await;
+    assert_eq!(error.to_string(), "an older version is the archive's alone");
 }
 
 #[tokio::test]
