@@ -173,6 +173,7 @@ async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str)
         if let Some(path) = &args.report {
             write_report(path, &answer.report())?;
         }
+        say_doubts(app, &answer);
         incomplete.extend(answer.incomplete());
     }
     for incomplete in &incomplete {
@@ -316,6 +317,17 @@ fn warn_of_refused(app: &App, answer: &Answer) {
         app.ui.warn(&format!(
             "{} of the hot tier are no events and were left out; archiving their day makes dead letters of them",
             table::rows_counted(refused)
+        ));
+    }
+}
+
+/// What the archive itself says that it may lack.
+pub fn say_doubts(app: &App, answer: &Answer) {
+    let dates: Vec<String> = answer.possibly_incomplete().iter().map(ToString::to_string).collect();
+    if !dates.is_empty() {
+        app.ui.insist(&format!(
+            "possibly incomplete: {} was read from the hot tier only after its events had begun to expire",
+            dates.join(", ")
         ));
     }
 }

@@ -13,7 +13,7 @@ use super::policy::{BudgetSection, LifecycleSection};
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
-use crate::model::Prices;
+use crate::model::{Mapping, Prices};
 use crate::store::{ClassTime, Location};
 
 const FILE_NAME: &str = "tier.toml";
@@ -80,6 +80,20 @@ pub struct EventsSection {
     pub accept_future: Option<String>,
 }
 
+impl EventsSection {
+    /// What it says of an event, over the defaults.
+    pub fn mapping(&self) -> Result<Mapping> {
+        let standard = Mapping::default();
+        Ok(Mapping {
+            id: self.id.as_deref().map_or(Ok(standard.id), str::parse)?,
+            event_type: self.event_type.as_deref().map_or(Ok(standard.event_type), str::parse)?,
+            tenant: self.tenant.as_deref().map_or(Ok(standard.tenant), str::parse)?,
+            time: self.time.clone().unwrap_or(standard.time),
+            time_unit: self.time_unit.as_deref().map(str::parse).transpose()?,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
@@ -144,7 +158,7 @@ impl Settings {
 
     /// The hot tier, where there is one.
     pub fn hot(&self) -> Result<Option<HotSettings>> {
-        self.file.hot.settings()
+        self.file.hot.settings(&self.file.events)
     }
 
     /// Whether bytes that are read leave the region and are paid for.

@@ -57,8 +57,18 @@ fn after_start(date: Date, days: u32) -> Timestamp {
 #[derive(Debug, Clone)]
 pub enum Place {
     Cassandra(Box<CassandraSettings>),
-    /// Recent exports: a folder, file or `s3://` address as `tier archive` takes them.
-    Exports(String),
+    Exports(Box<ExportsSettings>),
+}
+
+/// Recent exports as the hot tier.
+#[derive(Debug, Clone)]
+pub struct ExportsSettings {
+    /// A folder, file or `s3://` address as `tier archive` takes them.
+    pub address: String,
+    /// Of an archive that remembers none.
+    pub mapping: Mapping,
+    /// Texts that mean null in CSV, beside the empty one.
+    pub null_tokens: Vec<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use super::ladder::{HotPart, Ladder, count};
 use super::live::{HotLog, HotMissing};
 use crate::clock::Stopwatch;
 use crate::error::{Context, Result};
-use crate::model::Usd;
+use crate::model::{DateRange, Usd};
 use crate::store::{Requests, Store};
 
 /// What a line names before it only counts.
@@ -37,6 +37,7 @@ pub struct Answer {
     pub(super) tariff: Tariff,
     pub(super) estimate: Estimate,
     pub(super) skipped: Option<LeftOut>,
+    pub(super) possibly_incomplete: Vec<DateRange>,
     pub(super) hot: Arc<HotLog>,
     /// Requests of the process before the statement, and those of planning it.
     pub(super) before: Requests,
@@ -126,6 +127,8 @@ pub struct Report {
     pub hot_rows: u64,
     /// Of these rows, those that are no events and were left out.
     pub hot_refused: u64,
+    /// Dates that the question covers and that were first read after their events had begun to expire.
+    pub possibly_incomplete: Vec<DateRange>,
     pub files_total: u64,
     pub files_pruned: u64,
     pub files_scanned: u64,
@@ -172,6 +175,11 @@ impl Answer {
         Ok(batches)
     }
 
+    /// Dates that the question covers and of which the archive may lack events: nobody read them in time.
+    pub fn possibly_incomplete(&self) -> &[DateRange] {
+        &self.possibly_incomplete
+    }
+
     pub fn ladder(&self) -> Ladder {
         let (rows, refused) = self.hot.read();
         Ladder { hot: HotPart { rows, refused, ..self.ladder.hot.clone() }, ..self.ladder.clone() }
@@ -200,6 +208,7 @@ impl Answer {
             hot_partitions: self.ladder.hot.planned.partitions,
             hot_rows,
             hot_refused,
+            possibly_incomplete: self.possibly_incomplete.clone(),
             files_total,
             files_pruned: files_total.saturating_sub(planned.files),
             files_scanned: planned.files,

@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::answer::{Answer, LeftOut};
 use super::archived::{self, Asked, Looked, Offer, Unreadable};
+use super::doubts;
 use super::estimate::{Estimate, Tariff};
 use super::identifiers::Names;
 use super::ladder::{HotPart, Ladder};
@@ -32,7 +33,7 @@ use crate::catalog::Snapshot;
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
-use crate::model::ArchivedFile;
+use crate::model::{ArchivedFile, Seals};
 use crate::scan::{EventsTable, PlannedFiles};
 use crate::store::Requests;
 
@@ -102,6 +103,10 @@ impl Engine {
         self.hot.is_some()
     }
 
+    fn seals(&self) -> &Seals {
+        &self.snapshot().root().document.seals
+    }
+
     pub fn tariff(&self) -> &Tariff {
         &self.settings.tariff
     }
@@ -156,6 +161,8 @@ impl Engine {
             ladder: self.ladder(None),
             unreadable: Vec::new(),
             skipped: None,
+            possibly_incomplete: doubts::possibly_incomplete(&state, &logical, self.seals(), &self.table.schema())
+                .map_err(planning)?,
             hot: self.hot.as_ref().map_or_else(|| Arc::new(HotLog::default()), |tier| tier.begin()),
             before,
             planning: Requests::default(),
@@ -237,6 +244,7 @@ impl Engine {
             tariff: self.settings.tariff.clone(),
             estimate,
             skipped: plan.skipped,
+            possibly_incomplete: plan.possibly_incomplete,
             hot: plan.hot,
             before: plan.before,
             planning: plan.planning,

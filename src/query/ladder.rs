@@ -103,7 +103,7 @@ mod tests {
             tiers: Tiers::ALL,
         };
         assert_eq!(ladder.to_string(), "files 1,036,500 → root 3,100 → leaf 12 → scanned 12 (1.2 MiB)");
-        let planned = PlannedHot { partitions: 3, ranges: 0 };
+        let planned = PlannedHot { partitions: 3, ..PlannedHot::default() };
         let ladder = Ladder {
             hot: HotPart { planned, rows: 1200, refused: 2 },
             tiers: Tiers { deep: false, ..Tiers::ALL },

@@ -14,6 +14,7 @@
 
 mod answer;
 mod archived;
+mod doubts;
 mod engine;
 mod errors;
 mod estimate;

@@ -10,6 +10,7 @@ use super::archived::Unreadable;
 use super::ladder::Ladder;
 use super::live::HotLog;
 use crate::clock::Stopwatch;
+use crate::model::DateRange;
 use crate::store::Requests;
 
 /// Made by [`super::Engine::plan`]; no data has been read.
@@ -19,6 +20,7 @@ pub struct Plan {
     pub(super) is_explained: bool,
     pub(super) ladder: Ladder,
     pub(super) unreadable: Vec<Unreadable>,
+    pub(super) possibly_incomplete: Vec<DateRange>,
     pub(super) skipped: Option<LeftOut>,
     pub(super) hot: Arc<HotLog>,
     /// Requests of the process before this statement, and those of its planning.

@@ -119,13 +119,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hot::Place;
-    use crate::model::HotRead;
+    use crate::hot::{ExportsSettings, Place};
+    use crate::model::{HotRead, Mapping};
     use jiff::civil::date;
 
     fn hot() -> HotSettings {
         HotSettings {
-            place: Place::Exports("x".into()),
+            place: Place::Exports(Box::new(ExportsSettings {
+                address: "x".into(),
+                mapping: Mapping::default(),
+                null_tokens: Vec::new(),
+            })),
             ttl_days: 90,
             closes_after: Duration::from_secs(7200),
             warn_days: 14,

@@ -49,7 +49,7 @@ pub async fn from_hot(ctx: &Ctx, request: &ArchiveRequest, hot: &HotSettings, da
     let lease = Lease::take(ctx).await?;
     let outcome = match &hot.place {
         Place::Cassandra(cassandra) => from_cassandra(ctx, request, hot, cassandra, days, &lease).await,
-        Place::Exports(address) => from_exports(ctx, request, hot, address, days).await,
+        Place::Exports(exports) => from_exports(ctx, request, hot, &exports.address, days).await,
     };
     let released = lease.release().await;
     let report = outcome?;

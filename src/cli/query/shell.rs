@@ -103,6 +103,7 @@ impl Shell<'_> {
             if self.stats {
                 super::say_stats(self.app, &answer);
             }
+            super::say_doubts(self.app, &answer);
             if let Some(incomplete) = answer.incomplete() {
                 self.app.ui.insist(&incomplete.to_string());
             }

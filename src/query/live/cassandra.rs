@@ -11,7 +11,9 @@ use jiff::civil::Date;
 use super::asked::{Asked, Slot};
 use super::scans;
 use super::source::{HotPage, HotSource, Parts, Reading, Wanted};
+use crate::catalog::Snapshot;
 use crate::error::Result;
+use crate::exports::Piece;
 use crate::hot::{Cassandra, CassandraSettings, Partition, Read, Restriction, Unit};
 use crate::model::{ColumnType, Mapping, days_of_date};
 use crate::query::errors;
@@ -78,12 +80,12 @@ impl HotSource for CassandraSource {
         self.cassandra.name()
     }
 
-    fn columns(&self) -> &[(String, ColumnType)] {
-        self.cassandra.columns()
+    async fn columns(&self) -> Result<Vec<(String, ColumnType)>> {
+        Ok(self.cassandra.columns().to_vec())
     }
 
-    fn mapping(&self) -> &Mapping {
-        &self.mapping
+    fn mapping(&self, _: &Snapshot) -> Mapping {
+        self.mapping.clone()
     }
 
     fn page_rows(&self) -> u64 {
@@ -148,7 +150,7 @@ fn pages(
     date_of: impl Fn(usize) -> Option<Date> + Send + 'static,
 ) -> BoxStream<'static, Result<HotPage>> {
     let page = move |read: Result<Read>| match read {
-        Ok(Read::Rows(page)) => Some(Ok(HotPage { date: date_of(page.unit), rows: page.batch })),
+        Ok(Read::Rows(page)) => Some(Ok(HotPage { date: date_of(page.unit), rows: Piece::Rows(page.batch, 1) })),
         Ok(Read::Done { .. }) => None,
         Err(error) => Some(Err(error)),
     };

@@ -10,15 +10,17 @@ use jiff::civil::Date;
 
 use super::source::HotPage;
 use crate::data::columns::Columns;
-use crate::data::parquet_rows;
 use crate::data::rows::{Cells, Refused, RowBuilder, Rows, Rules, stored_name};
 use crate::error::{Context, Error, Result};
+use crate::exports::Piece;
 use crate::model::{IdSource, KeySource, Mapping, Partition, Schema, days_of_date};
 
 /// For one scan.
 #[derive(Debug)]
 pub struct Decoder {
     pub mapping: Mapping,
+    /// Texts that mean null in untyped records, beside the empty one.
+    pub null_tokens: Vec<String>,
     /// The columns of events but the keys.
     pub columns: Schema,
     /// With the keys in front, as SQL sees them.
@@ -32,31 +34,37 @@ pub struct Decoder {
 /// Events, with the SQL schema.
 pub struct Decoded {
     pub events: RecordBatch,
+    /// Records that there were.
+    pub read: u64,
     /// Rows that are no events: a run that archives them makes dead letters of them.
     pub refused: u64,
 }
 
 impl Decoder {
     pub fn decode(&self, page: &HotPage) -> Result<Decoded> {
-        let rows = self.known(&page.rows)?;
+        let known = match &page.rows {
+            Piece::Rows(rows, first) => Some(Piece::Rows(self.known(rows)?, *first)),
+            _ => None,
+        };
         let rules = Rules {
             mapping: self.mapping.clone(),
             columns: Columns::new(&self.columns),
             cells: Cells::default(),
             max_time: self.max_time,
-            null_tokens: Vec::new(),
+            null_tokens: self.null_tokens.clone(),
             renamed: Mutex::default(),
         };
         let mut builder = RowBuilder::new(&rules, 0);
         let (mut refused, mut mistake) = (0, None);
-        parquet_rows::decode(&rows, 1, &mut builder, |_, _, why| match why {
+        let piece = known.as_ref().unwrap_or(&page.rows);
+        let read = piece.decode(&rules.null_tokens, &mut builder, |unfit| match unfit.why {
             Refused::Record(_) => refused += 1,
             Refused::Run(error) => mistake = Some(error),
         })?;
         match (mistake, builder.build()) {
             (Some(error), _) => Err(error),
-            (None, Some(rows)) => self.events(page.date, &rows, &rules.cells.all(), refused),
-            (None, None) => Ok(Decoded { events: RecordBatch::new_empty(self.schema.clone()), refused }),
+            (None, Some(rows)) => self.events(page.date, &rows, &rules.cells.all(), read, refused),
+            (None, None) => Ok(Decoded { events: RecordBatch::new_empty(self.schema.clone()), read, refused }),
         }
     }
 
@@ -71,7 +79,7 @@ impl Decoder {
         rows.project(&kept).context("read a page of the hot tier")
     }
 
-    fn events(&self, of: Option<Date>, rows: &Rows, cells: &[Partition], refused: u64) -> Result<Decoded> {
+    fn events(&self, of: Option<Date>, rows: &Rows, cells: &[Partition], read: u64, refused: u64) -> Result<Decoded> {
         let cell = |number: &u32| &cells[*number as usize];
         let cells = || rows.cells.iter().map(cell);
         // An event in another day's partition is one that the archiver refuses.
@@ -90,7 +98,7 @@ impl Decoder {
         let arrays = self.schema.fields().iter().enumerate().map(array).collect::<Result<_>>()?;
         let events = RecordBatch::try_new(self.schema.clone(), arrays).context("read a page of the hot tier")?;
         let events = filter_record_batch(&events, &wanted).context("read a page of the hot tier")?;
-        Ok(Decoded { events, refused: refused + misplaced })
+        Ok(Decoded { events, read, refused: refused + misplaced })
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
         let schema = datafusion::catalog::TableProvider::schema(&table);
         let days = BTreeSet::from([date(2026, 11, 24), date(2026, 11, 25)]);
         let max_time = 1_795_608_000_000_000; // 2026-11-25T12:00:00Z
-        Decoder { mapping: Mapping::default(), columns, schema, days, max_time }
+        Decoder { mapping: Mapping::default(), null_tokens: Vec::new(), columns, schema, days, max_time }
     }
 
     fn page(of: Option<Date>, times: &[&str]) -> HotPage {
@@ -151,7 +159,7 @@ mod tests {
             ("amount", Arc::new(Int64Array::from_iter_values(0..rows as i64))),
             ("unheard_of", texts(vec!["x".to_owned(); rows])),
         ];
-        HotPage { date: of, rows: RecordBatch::try_from_iter(columns).unwrap() }
+        HotPage { date: of, rows: Piece::Rows(RecordBatch::try_from_iter(columns).unwrap(), 1) }
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl ExecutionPlan for HotExec {
 
 fn decoded(decoder: &Decoder, log: &HotLog, page: &HotPage) -> crate::error::Result<RecordBatch> {
     let decoded = decoder.decode(page)?;
-    log.add(page.rows.num_rows() as u64, decoded.refused);
+    log.add(decoded.read, decoded.refused);
     Ok(decoded.events)
 }
 
@@ -160,6 +160,7 @@ pub struct PlannedHot {
     pub partitions: u64,
     /// Of the ring of a table that is not partitioned by day.
     pub ranges: u64,
+    pub exports: u64,
 }
 
 impl PlannedHot {
@@ -169,6 +170,7 @@ impl PlannedHot {
             match node.downcast_ref::<HotExec>().map(|hot| &hot.reading.parts) {
                 Some(Parts::Partitions { count, .. }) => planned.partitions += count,
                 Some(Parts::Ranges { count }) => planned.ranges += count,
+                Some(Parts::Exports { count }) => planned.exports += count,
                 None => {}
             }
             Ok(TreeNodeRecursion::Continue)
@@ -185,11 +187,11 @@ impl PlannedHot {
 impl fmt::Display for PlannedHot {
     /// `3 partitions`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            PlannedHot { partitions, ranges: 0 } => {
-                write!(f, "{}", Parts::Partitions { count: partitions, tenant: None })
-            }
-            PlannedHot { ranges, .. } => write!(f, "{}", Parts::Ranges { count: ranges }),
-        }
+        let parts = match *self {
+            PlannedHot { exports: count @ 1.., .. } => Parts::Exports { count },
+            PlannedHot { ranges: count @ 1.., .. } => Parts::Ranges { count },
+            PlannedHot { partitions: count, .. } => Parts::Partitions { count, tenant: None },
+        };
+        parts.fmt(f)
     }
 }

@@ -27,6 +27,7 @@ mod asked;
 mod cassandra;
 mod decode;
 mod exec;
+mod exports;
 mod log;
 mod merge;
 mod route;
@@ -39,6 +40,7 @@ mod window;
 
 use std::sync::Arc;
 
+pub use asked::Asked;
 pub use exec::PlannedHot;
 pub use log::{HotLog, HotMissing};
 pub use table::LiveTable;
@@ -82,7 +84,7 @@ async fn columns(snapshot: &Snapshot, tier: &HotTier, window: &Window) -> Result
         return Ok(archive.clone());
     }
     match tier.forgive(tier.source().await, &window.days().collect(), false)? {
-        Some(source) => decode::with_columns_of(archive, source.columns(), source.mapping()),
+        Some(source) => decode::with_columns_of(archive, &source.columns().await?, &source.mapping(snapshot)),
         None => Ok(archive.clone()),
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
@@ -13,7 +12,10 @@ use jiff::civil::Date;
 
 use super::asked::Asked;
 use super::cassandra::CassandraSource;
-use crate::error::{Error, Result};
+use super::exports::ExportsSource;
+use crate::catalog::Snapshot;
+use crate::error::Result;
+use crate::exports::Piece;
 use crate::hot::{HotSettings, Place};
 use crate::model::{ColumnType, Mapping};
 
@@ -24,10 +26,15 @@ pub trait HotSource: fmt::Debug + Send + Sync {
     fn name(&self) -> String;
 
     /// What its rows have, beside what is not archived.
-    fn columns(&self) -> &[(String, ColumnType)];
+    async fn columns(&self) -> Result<Vec<(String, ColumnType)>>;
 
-    /// Which columns are an event's identity, keys and time.
-    fn mapping(&self) -> &Mapping;
+    /// Which columns are an event's identity, keys and time, for events of this archive.
+    fn mapping(&self, archive: &Snapshot) -> Mapping;
+
+    /// Texts that mean null in untyped records, beside the empty one.
+    fn null_tokens(&self) -> &[String] {
+        &[]
+    }
 
     /// Rows that one request brings at most.
     fn page_rows(&self) -> u64;
@@ -45,21 +52,18 @@ pub fn open(settings: &HotSettings) -> BoxFuture<'_, Result<Arc<dyn HotSource>>>
         Place::Cassandra(cassandra) => CassandraSource::open(cassandra, settings.warn_days)
             .map_ok(|source| Arc::new(source) as Arc<dyn HotSource>)
             .boxed(),
-        Place::Exports(address) => future::err(unsupported(address)).boxed(),
+        Place::Exports(exports) => {
+            let source = ExportsSource { settings: exports.as_ref().clone() };
+            future::ok(Arc::new(source) as Arc<dyn HotSource>).boxed()
+        }
     }
-}
-
-fn unsupported(address: &str) -> Error {
-    Error::usage(format!("the hot tier {address} is a place of exports"))
-        .code("hot-unsupported")
-        .hint("`tier query` reads the hot tier of a Cassandra table only; archive the exports and ask the archive")
 }
 
 /// What the settings call the hot tier, before it is connected.
 pub fn name_of(settings: &HotSettings) -> String {
     match &settings.place {
         Place::Cassandra(cassandra) => format!("cassandra {}.{}", cassandra.keyspace, cassandra.table),
-        Place::Exports(address) => address.clone(),
+        Place::Exports(exports) => format!("exports {}", exports.address),
     }
 }
 
@@ -67,6 +71,7 @@ pub fn name_of(settings: &HotSettings) -> String {
 #[derive(Debug)]
 pub struct Wanted<'a> {
     pub asked: &'a Asked,
+    pub archive: &'a Snapshot,
     /// None on any other day.
     pub days: &'a BTreeSet<Date>,
     pub today: Date,
@@ -87,17 +92,25 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parts {
     /// Of a table that is partitioned by day; `tenant` where there is just one.
-    Partitions { count: u64, tenant: Option<String> },
+    Partitions {
+        count: u64,
+        tenant: Option<String>,
+    },
     /// The whole table, in ranges of its ring.
-    Ranges { count: u64 },
+    Ranges {
+        count: u64,
+    },
+    Exports {
+        count: u64,
+    },
 }
 
-/// Some rows, in the hot tier's columns.
+/// Some records, in the hot tier's columns.
 #[derive(Debug)]
 pub struct HotPage {
     /// Of the partition the rows are from: events of another day are out of place in it.
     pub date: Option<Date>,
-    pub rows: RecordBatch,
+    pub rows: Piece,
 }
 
 impl Reading {
@@ -129,7 +142,7 @@ impl fmt::Debug for Reading {
 impl Parts {
     pub fn count(&self) -> u64 {
         match self {
-            Parts::Partitions { count, .. } | Parts::Ranges { count } => *count,
+            Parts::Partitions { count, .. } | Parts::Ranges { count } | Parts::Exports { count } => *count,
         }
     }
 }
@@ -140,6 +153,7 @@ impl fmt::Display for Parts {
         let (count, one) = match self {
             Parts::Partitions { count, .. } => (*count, "partition"),
             Parts::Ranges { count } => (*count, "range"),
+            Parts::Exports { count } => (*count, "export"),
         };
         let many = if count == 1 { "" } else { "s" };
         write!(f, "{} {one}{many}", crate::query::count(count))

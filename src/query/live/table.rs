@@ -55,8 +55,8 @@ impl LiveTable {
         &self.archive.snapshot().root().document.seals
     }
 
-    fn wanted<'a>(&self, asked: &'a Asked, days: &'a BTreeSet<Date>) -> Wanted<'a> {
-        Wanted { asked, days, today: self.window.today, may_scan: self.may_scan }
+    fn wanted<'a>(&'a self, asked: &'a Asked, days: &'a BTreeSet<Date>) -> Wanted<'a> {
+        Wanted { asked, archive: self.archive.snapshot(), days, today: self.window.today, may_scan: self.may_scan }
     }
 
     /// How the hot tier is read for these days; `None` where it is down and is to be skipped, or has nothing.
@@ -122,7 +122,8 @@ impl LiveTable {
 
     fn exec(&self, found: Found) -> HotExec {
         let decoder = Decoder {
-            mapping: found.source.mapping().clone(),
+            mapping: found.source.mapping(self.archive.snapshot()),
+            null_tokens: found.source.null_tokens().to_vec(),
             columns: self.columns.clone(),
             schema: self.schema(),
             days: found.days,
