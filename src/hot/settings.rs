@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::Cassandra;
+use crate::error::{Error, Result};
 use crate::model::{KeySource, Mapping};
 
 /// Where recent events are, and how to treat it.
@@ -35,6 +37,21 @@ impl HotSettings {
             date = date.yesterday().expect("the clock is past the first century");
         }
         date
+    }
+
+    /// With a time to live that is not the table's, events would expire before anybody is warned, or be kept by the hot
+    /// tier and asked of nobody.
+    pub fn check_ttl(&self, cassandra: &Cassandra) -> Result<()> {
+        const SECONDS_PER_DAY: u32 = 86_400;
+        // A table without one of its own leaves it to those who write.
+        let Some(seconds) = cassandra.table_ttl_seconds() else { return Ok(()) };
+        let (table, said) = (seconds / SECONDS_PER_DAY, self.ttl_days);
+        if table == said {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{} keeps rows for {table} days, and `[hot] ttl` says {said}", cassandra.name()))
+            .code("hot-ttl")
+            .hint(format!("write `ttl = \"{table}d\"` below [hot]")))
     }
 
     /// When the first events of a date expire in the hot tier.

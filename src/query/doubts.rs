@@ -7,6 +7,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
@@ -32,7 +33,8 @@ pub fn possibly_incomplete(
     let mut touched: BTreeSet<Date> = BTreeSet::new();
     state.optimize(logical)?.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            touched.extend(Asked::new(state, &scan.filters, schema)?.days(doubtful.iter().copied())?);
+            let filters = unnormalize_cols(scan.filters.iter().cloned());
+            touched.extend(Asked::new(state, &filters, schema)?.days(doubtful.iter().copied())?);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

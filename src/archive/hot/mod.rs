@@ -27,7 +27,7 @@ use super::run::{ArchiveRequest, archive, archive_batch};
 use crate::catalog::{Lease, Snapshot};
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::hot::{Cassandra, CassandraSettings, HotSettings, Partition, Place, Restriction, Unit};
 use crate::model::{Mapping, Seals, micros_of_timestamp};
 
@@ -66,7 +66,7 @@ async fn from_cassandra(
 ) -> Result<HotReport> {
     let watch = Stopwatch::start();
     let source = Cassandra::open(cassandra, hot.warn_days).await?;
-    check_ttl(hot, &source)?;
+    hot.check_ttl(&source)?;
     let there = find_days(&source).await?;
     let seals = newest_seals(ctx).await?;
     let dates: BTreeSet<Date> = match &there {
@@ -162,19 +162,6 @@ async fn newest_seals(ctx: &Ctx) -> Result<Seals> {
     Ok(newest.map(|newest| newest.root().document.seals.clone()).unwrap_or_default())
 }
 
-/// A shorter time to live than the settings say would expire events before anybody is warned.
-fn check_ttl(hot: &HotSettings, source: &Cassandra) -> Result<()> {
-    const SECONDS_PER_DAY: u32 = 86_400;
-    let Some(seconds) = source.table_ttl_seconds() else { return Ok(()) };
-    if seconds >= hot.ttl_days.saturating_mul(SECONDS_PER_DAY) {
-        return Ok(());
-    }
-    let (table, said) = (seconds / SECONDS_PER_DAY, hot.ttl_days);
-    Err(Error::new(Kind::Usage, format!("{} keeps rows for {table} days, and `[hot] ttl` says {said}", source.name()))
-        .code("hot-ttl")
-        .hint(format!("write `ttl = \"{table}d\"` below [hot], so that no event expires unseen")))
-}
-
 /// The days of the hot tier that are not sealed, and how long it still has all of their events.
 pub fn unarchived(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, ctx: &Ctx) -> Vec<Unarchived> {
     let now = ctx.now();
@@ -186,7 +173,7 @@ pub fn unarchived(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, ctx:
 pub async fn look_for_unarchived(ctx: &Ctx, hot: &HotSettings) -> Result<Vec<Unarchived>> {
     let Place::Cassandra(settings) = &hot.place else { return Ok(Vec::new()) };
     let source = Cassandra::open(settings, hot.warn_days).await?;
-    check_ttl(hot, &source)?;
+    hot.check_ttl(&source)?;
     let there = match find_days(&source).await? {
         Some(there) => there.into_keys().collect(),
         None => source.dates(&settings.columns.mapping).await?,

@@ -14,7 +14,7 @@ use super::source::{HotPage, HotSource, Parts, Reading, Wanted};
 use crate::catalog::Snapshot;
 use crate::error::Result;
 use crate::exports::Piece;
-use crate::hot::{Cassandra, CassandraSettings, Partition, Read, Restriction, Unit};
+use crate::hot::{Cassandra, CassandraSettings, HotSettings, Partition, Read, Restriction, Unit};
 use crate::model::{ColumnType, Mapping, days_of_date};
 use crate::query::errors;
 
@@ -32,12 +32,11 @@ pub struct CassandraSource {
 }
 
 impl CassandraSource {
-    pub async fn open(settings: &CassandraSettings, warn_days: u32) -> Result<Self> {
-        Ok(CassandraSource {
-            cassandra: Cassandra::open(settings, warn_days).await?,
-            mapping: settings.columns.mapping.clone(),
-            page_rows: u64::from(settings.page_rows),
-        })
+    pub async fn open(settings: &CassandraSettings, hot: &HotSettings) -> Result<Self> {
+        let cassandra = Cassandra::open(settings, hot.warn_days).await?;
+        hot.check_ttl(&cassandra)?;
+        let mapping = settings.columns.mapping.clone();
+        Ok(CassandraSource { cassandra, mapping, page_rows: u64::from(settings.page_rows) })
     }
 
     fn partitions(&self, partitions: Vec<Partition>, asked: &Asked) -> Reading {

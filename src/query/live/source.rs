@@ -49,9 +49,9 @@ pub trait HotSource: fmt::Debug + Send + Sync {
 /// Connects to the hot tier that the settings name. Boxed: the future of a driver is large.
 pub fn open(settings: &HotSettings) -> BoxFuture<'_, Result<Arc<dyn HotSource>>> {
     match &settings.place {
-        Place::Cassandra(cassandra) => CassandraSource::open(cassandra, settings.warn_days)
-            .map_ok(|source| Arc::new(source) as Arc<dyn HotSource>)
-            .boxed(),
+        Place::Cassandra(cassandra) => {
+            CassandraSource::open(cassandra, settings).map_ok(|source| Arc::new(source) as Arc<dyn HotSource>).boxed()
+        }
         Place::Exports(exports) => {
             let source = ExportsSource { settings: exports.as_ref().clone() };
             future::ok(Arc::new(source) as Arc<dyn HotSource>).boxed()
