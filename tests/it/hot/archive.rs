@@ -50,7 +50,6 @@ async fn late_rows_are_found_the_next_night_and_changed_ones_become_one_dead_let
         [
             day("2026-11-23", "new", [10, 10, 0, 0, 10]),
             day("2026-11-20", "late", [10, 0, 10, 0, 10]),
-            day("2026-11-20", "late", [10, 0, 10, 0, 10]),
             day("2026-11-21", "late", [10, 0, 9, 1, 10]),
             day("2026-11-22", "late", [12, 2, 10, 0, 12]),
         ]
