@@ -1,13 +1,14 @@
 //! `tier` archives events for years, cheaply, and answers SQL over them.
 //!
 //! ```text
-//! exports ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
-//!                │                        │ lifecycle, by the events' age
-//!                │                        └▶ _bundles/month=/bucket=/*.parquet   a month's cells as few objects, any class
-//!                └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
-//!                                   │                    └▶ _tier/pack/*.pack   footers and cells of what may be archived
-//!                  query ◀──────────┘  prune by root, leaf, file, cell, row group, page; never list data
-//!                    └── restore ─▶ a readable copy of exactly what a question needs, for a while
+//! exports, Cassandra ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
+//!              │           │                        │ lifecycle, by the events' age
+//!              │           │                        └▶ _bundles/month=/bucket=/*.parquet   a month's cells as few objects
+//!              │           └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
+//!              │                              │                    └▶ _tier/pack/*.pack   footers of what may be archived
+//!              ▼                              │
+//!          days not sealed ─▶ query ◀─────────┘  prune by root, leaf, file, cell, row group, page; never list data
+//!                               └── restore ─▶ a readable copy of exactly what a question needs, for a while
 //! ```
 //!
 //! # What always holds
@@ -19,6 +20,8 @@
 //! - **An event is archived once.** Its identity is (tenant, type, date, event id); the same identity with the same
 //!   content is a duplicate, with other content a dead letter.
 //! - **An answer is never silently short.** What a query cannot read it names before it reads anything.
+//! - **A date is answered by one side or by both, never by neither.** From its seal on it is the archive's; before, hot
+//!   tier and archive together, without counting an event twice.
 //! - **Nothing is deleted unasked.** Data expires only by a rule that says so, never under a legal hold, and leaves the
 //!   catalog first; objects go when no version that may still be read needs them. Rows of the hot tier go only by
 //!   `tier hot trim`, each compared with the archive before.
@@ -40,6 +43,7 @@
 //!   copy of its last bytes, page index and footer; the leaf says where. See [`data::pack`].
 //! - `_tier/restore/<job>.json`: what a restore job asked for, and for which question.
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
+//! - `_tier/lease/`, `_tier/run/`: who runs the nightly job, and how its runs ended, as JSON.
 //! - `_tier/vault/`: one JSON record per copy of a data file in a Glacier vault.
 //! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
 //!
@@ -54,6 +58,8 @@
 //! | [`store`] | buckets, folders, memory: the only code that talks to a cloud |
 //! | [`catalog`] | what exists; the one place where state changes |
 //! | [`data`] | bytes to events, events to Parquet |
+//! | [`exports`] | files of records: found, opened, read |
+//! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
 //! | [`archive`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
@@ -68,6 +74,7 @@ pub mod clock;
 pub mod context;
 pub mod data;
 pub mod error;
+pub mod exports;
 pub mod hot;
 pub mod lifecycle;
 pub mod model;

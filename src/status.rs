@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::catalog::{Operation, Snapshot, Totals};
 use crate::data::pack::{self, CellRows};
 use crate::error::Result;
-use crate::model::{Seal, StorageClass};
+use crate::model::{DateRange, Seal, StorageClass};
 
 /// How many tenants, types and runs are named.
 const NAMED: usize = 5;
@@ -36,13 +36,6 @@ pub struct Status {
     pub possibly_incomplete: Vec<DateRange>,
     /// Newest first.
     pub last_runs: Vec<Run>,
-}
-
-/// Dates without a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct DateRange {
-    pub first: Date,
-    pub last: Date,
 }
 
 /// A key's part of the archive.
@@ -106,16 +99,8 @@ pub async fn status(snapshot: &Snapshot) -> Result<Status> {
     })
 }
 
-/// Neighbours as one.
 fn ranges<'a>(seals: impl Iterator<Item = &'a Seal>) -> Vec<DateRange> {
-    let mut ranges: Vec<DateRange> = Vec::new();
-    for seal in seals {
-        match ranges.last_mut().filter(|range| range.last.tomorrow().is_ok_and(|next| next == seal.first)) {
-            Some(range) => range.last = seal.last,
-            None => ranges.push(DateRange { first: seal.first, last: seal.last }),
-        }
-    }
-    ranges
+    DateRange::joined(seals.map(|seal| DateRange { first: seal.first, last: seal.last }))
 }
 
 /// Rows and bytes by name.

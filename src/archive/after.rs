@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::inputs::{Export, Place};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
+use crate::exports::{Export, Place};
 
 /// `--after-commit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

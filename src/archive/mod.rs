@@ -1,7 +1,7 @@
 //! The main job: exports in, one commit per batch of them out.
 //!
 //! # Flow
-//! [`inputs`] finds the exports and leaves out those the ledger knows; [`read`] decodes them on all cores into the
+//! [`exports`](crate::exports) finds the exports and leaves out those the ledger knows; [`read`] decodes them on all cores into the
 //! buffer; [`mod@write`] takes the cells one by one, drops what is there already and writes the files; [`run`] commits.
 //!
 //! # Consistency
@@ -15,7 +15,6 @@ mod after;
 mod dead_letters;
 mod existing;
 mod hot;
-mod inputs;
 mod plan;
 mod read;
 mod replay;
@@ -23,7 +22,6 @@ mod report;
 mod reread;
 mod revert;
 mod run;
-mod source;
 mod write;
 
 pub use dead_letters::{DeadLetterLimit, Example, list_dead_letters, read_dead_letters};
@@ -31,7 +29,6 @@ pub use hot::{
     DayReport, Days, FailedDay, HotReport, KeptDay, RunRecord, SealReport, Stays, TrimDay, TrimPlan, TrimReport,
     TrimRequest, Unarchived, Why, from_hot, last_run, look_for_unarchived, plan_trim, seal_dates, trim,
 };
-pub use inputs::{Compression, Export, Format};
 pub use plan::{ArchivePlan, PlannedExport, plan};
 pub use replay::{Replay, discard, replay};
 pub use report::{ArchiveReport, ExportReport, ExportStatus};

@@ -6,11 +6,8 @@ use std::sync::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::inputs::{self, Export, Format};
-use super::read::next_block;
 use super::report::ExportStatus;
 use super::run::{ArchiveRequest, leave_out_known, settle_mapping};
-use super::source::{self, Digest};
 use crate::catalog::Snapshot;
 use crate::context::Context as Ctx;
 use crate::data::blocks::Blocks;
@@ -20,6 +17,8 @@ use crate::data::ndjson;
 use crate::data::parquet_rows;
 use crate::data::rows::{Cells, RowBuilder, Rules};
 use crate::error::{Context, Result};
+use crate::exports::source::{self, Digest};
+use crate::exports::{self, Export, Format, next_block};
 
 /// What would be done with an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,7 +43,7 @@ pub struct ArchivePlan {
 pub async fn plan(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchivePlan> {
     let snapshot = Snapshot::latest(&ctx.store).await?;
     let mapping = settle_mapping(snapshot.as_ref(), &request.mapping)?;
-    let found = inputs::find(&request.exports, request.format).await?;
+    let found = exports::find(&request.exports, request.format).await?;
     let sizes: Vec<(String, u64)> = found.iter().map(|e| (e.stamp.path.clone(), e.stamp.size_bytes)).collect();
     let (fresh, known) = leave_out_known(ctx, request, snapshot.as_ref(), &mapping, found).await?;
     let schema = snapshot.map(|snapshot| snapshot.schema().clone()).unwrap_or_default();

@@ -3,33 +3,28 @@
 //! One thread reads and unpacks and cuts blocks; the others decode them into the buffer. The queue between them is
 //! short: it is what bounds memory.
 
-use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Handle;
 
 use super::dead_letters::Collector;
 use super::hot::{HotCounts, HotDay};
-use super::inputs::{Export, Format};
-use super::source::{self, Digest};
 use crate::context::Context as Ctx;
-use crate::data::blocks::{Block, Blocks, Content, MAX_RECORD_BYTES};
+use crate::data::blocks::{Block, Blocks, Content};
 use crate::data::buffer::{Buffer, Parts};
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
-use crate::data::parquet_rows::{self, BATCH_ROWS};
 use crate::data::rows::{Refused, Rejection, RowBuilder, Rules};
 use crate::error::{Context, Error, Result};
-use crate::model::{DeadLetter, Reason, RecordFormat, hex};
+use crate::exports::source::Digest;
+use crate::exports::{self, Export, Piece, Unfit, open_quote};
+use crate::model::{DeadLetter, RecordFormat, hex};
 use crate::progress::{Task, Unit};
 
 /// Blocks read ahead of each decoding thread.
 const AHEAD: usize = 1;
-
-const MAX_RECORD_MIB: usize = MAX_RECORD_BYTES >> 20;
 
 /// Something that holds records.
 #[derive(Debug, Clone)]
@@ -76,11 +71,9 @@ pub struct InputRead {
     pub hot: HotCounts,
 }
 
-/// A piece of an input, with its number.
+/// Something to decode, with the number of its input.
 enum Work {
-    Lines(u64, Block),
-    Csv(u64, Block, Arc<Header>),
-    Rows(u64, RecordBatch, u64),
+    Piece(u64, Piece),
     Letters(u64, Arc<Vec<DeadLetter>>, std::ops::Range<usize>),
 }
 
@@ -152,7 +145,7 @@ fn read_inputs(
             Input::Hot(day) => {
                 let read = day.read(runtime, |batch, first_row| {
                     task.advance(batch.num_rows() as u64);
-                    send(Work::Rows(number, batch, first_row))
+                    send(Work::Piece(number, Piece::Rows(batch, first_row)))
                 });
                 hot = read.with_context(|| format!("read {}", day.name()))?;
             }
@@ -166,98 +159,13 @@ fn read_inputs(
             Input::Export(export) => {
                 let task = task.clone();
                 let advance = move |bytes| task.advance(bytes);
-                read_export(export, number, runtime, &digest, advance, send)
+                exports::read(export, runtime, &digest, advance, |piece| send(Work::Piece(number, piece)))
                     .with_context(|| format!("read {}", export.stamp.path))?;
             }
         }
         sources.push(InputRead { read: 0, digest: digest.hex(), hot });
     }
     Ok(sources)
-}
-
-fn read_export(
-    export: &Export,
-    number: u64,
-    runtime: &Handle,
-    digest: &Digest,
-    advance: impl Fn(u64) + Send + 'static,
-    mut send: impl FnMut(Work) -> Result<()>,
-) -> Result<()> {
-    match export.format {
-        Format::Ndjson => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, None);
-            while let Some(block) = next_block(&mut blocks)? {
-                if block.first_line == 1 {
-                    check_is_text(&block.bytes)?;
-                    check_is_lines(&block.bytes)?;
-                }
-                send(Work::Lines(number, block))?;
-            }
-        }
-        Format::Csv(delimiter) => {
-            let mut blocks = Blocks::new(source::open(export, runtime, digest.clone(), advance)?, Some(delimiter));
-            let mut header: Option<Arc<Header>> = None;
-            while let Some(mut block) = next_block(&mut blocks)? {
-                let header = match &header {
-                    Some(header) => header.clone(),
-                    None => {
-                        check_is_text(&block.bytes)?;
-                        header.insert(Arc::new(Header::take(&mut block, delimiter)?)).clone()
-                    }
-                };
-                send(Work::Csv(number, block, header))?;
-            }
-        }
-        Format::Parquet => {
-            let file = source::open_file(export, runtime, digest.clone(), advance)?;
-            let reader = parquet_rows::open(file)?.with_batch_size(BATCH_ROWS).build();
-            let reader = reader.context("open the Parquet file: is it whole?")?;
-            let mut first_row = 1;
-            for batch in reader {
-                let batch = batch.context("decode the Parquet file")?;
-                let rows = batch.num_rows() as u64;
-                send(Work::Rows(number, batch, first_row))?;
-                first_row += rows;
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn next_block<R: Read>(blocks: &mut Blocks<R>) -> Result<Option<Block>> {
-    blocks.next_block().map_err(|error| {
-        let ends_early =
-            error.kind() == std::io::ErrorKind::UnexpectedEof || error.to_string().contains("incomplete frame");
-        let message = if ends_early { "it ends in the middle" } else { "its bytes cannot be read or unpacked" };
-        Error::failed(message).code("bad-export").hint("deliver it again whole, or leave it out").with_source(error)
-    })
-}
-
-/// A packed or Parquet file under a text's name, or UTF-16, would pass for a few bad lines.
-fn check_is_text(bytes: &[u8]) -> Result<()> {
-    let magic: [(&[u8], &str, &str); 5] = [
-        (b"\x1f\x8b", "gzip", "name it .gz"),
-        (b"\x28\xb5\x2f\xfd", "zstd", "name it .zst"),
-        (b"PAR1", "Parquet", "name it .parquet"),
-        (b"\xff\xfe", "UTF-16", "convert it with: iconv -f UTF-16 -t UTF-8 FILE"),
-        (b"\xfe\xff", "UTF-16", "convert it with: iconv -f UTF-16 -t UTF-8 FILE"),
-    ];
-    match magic.iter().find(|(magic, _, _)| bytes.starts_with(magic)) {
-        None => Ok(()),
-        Some((_, what, way_out)) => Err(Error::failed(format!("it holds {what}, not the text that its name says"))
-            .code("bad-export")
-            .hint(*way_out)),
-    }
-}
-
-/// `[` and then an object is a whole JSON document, which no line of ours begins with.
-fn check_is_lines(bytes: &[u8]) -> Result<()> {
-    let mut visible = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-    if visible.next() == Some(&b'[') && visible.next() == Some(&b'{') {
-        return Err(Error::failed("it is a JSON array, not one object per line")
-            .hint("write one event per line, for example with: jq -c '.[]' FILE"));
-    }
-    Ok(())
 }
 
 struct Decoder<'a> {
@@ -280,37 +188,15 @@ impl Decoder<'_> {
                 refusals = outcome;
             }
         };
-        let input = match &work {
-            Work::Lines(input, _) | Work::Csv(input, _, _) | Work::Rows(input, _, _) | Work::Letters(input, _, _) => {
-                *input
-            }
-        };
+        let (Work::Piece(input, _) | Work::Letters(input, _, _)) = work;
         let mut builder = RowBuilder::new(self.rules, input);
         if let Input::Hot(day) = &self.inputs[input as usize] {
             builder = builder.of_date(day.date);
         }
         let records = match work {
-            Work::Lines(_, block) | Work::Csv(_, block, _) if block.content == Content::TooLong => {
-                let why = Rejection::new(Reason::TooLong, format!("the record is longer than {MAX_RECORD_MIB} MiB"));
-                let letter = self.letter(input, block.first_line, &block.bytes, why);
-                note(self.dead.add(input, &DeadLetter { truncated: true, ..letter }));
-                1
+            Work::Piece(_, piece) => {
+                piece.decode(&self.rules.null_tokens, &mut builder, |unfit| note(self.refuse(input, unfit)))?
             }
-            Work::Csv(_, block, header) if block.content == Content::OpenQuote => {
-                note(self.refuse(input, block.first_line, block.bytes.trim_ascii_end(), open_quote(), Some(&header)));
-                1
-            }
-            Work::Lines(_, block) => {
-                ndjson::decode(&block, &mut builder, |line, raw, why| note(self.refuse(input, line, raw, why, None)))
-            }
-            Work::Csv(_, block, header) => {
-                csv::decode(&block, &header, &self.rules.null_tokens, &mut builder, |line, raw, why| {
-                    note(self.refuse(input, line, &raw, why, Some(&header)));
-                })
-            }
-            Work::Rows(_, batch, first) => parquet_rows::decode(&batch, first, &mut builder, |row, raw, why| {
-                note(self.refuse(input, row, &raw, why, None))
-            })?,
             Work::Letters(_, letters, range) => {
                 for index in range.clone() {
                     self.decode_letter(input, &letters[index], index as u64 + 1, &mut builder, &mut note)?;
@@ -366,29 +252,20 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn refuse(&self, input: u64, line: u64, raw: &[u8], why: Refused, header: Option<&Header>) -> Result<()> {
-        let why = match why {
+    fn refuse(&self, input: u64, unfit: Unfit<'_>) -> Result<()> {
+        let name = self.inputs[input as usize].name();
+        let why = match unfit.why {
             Refused::Record(why) => why,
-            Refused::Run(error) => {
-                return Err(error).with_context(|| format!("read {} line {line}", self.inputs[input as usize].name()));
-            }
+            Refused::Run(error) => return Err(error).with_context(|| format!("read {name} line {}", unfit.line)),
         };
-        let mut letter = self.letter(input, line, raw, why);
-        if let Some(header) = header {
+        let mut letter = dead_letter(name, unfit.line, unfit.raw, why);
+        letter.truncated = unfit.is_truncated;
+        if let Some(header) = unfit.header {
             letter.format = RecordFormat::Csv;
             letter.header = Some(header.line.clone());
         }
         self.dead.add(input, &letter)
     }
-
-    fn letter(&self, input: u64, line: u64, raw: &[u8], why: Rejection) -> DeadLetter {
-        dead_letter(self.inputs[input as usize].name(), line, raw, why)
-    }
-}
-
-fn open_quote() -> Refused {
-    let detail = format!("a quote opens and does not close within {MAX_RECORD_MIB} MiB or before the end");
-    Refused::Record(Rejection::new(Reason::Syntax, detail))
 }
 
 /// A dead letter of an NDJSON record; bytes that are no text are kept as hex.

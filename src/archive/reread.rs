@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use tokio::runtime::Handle;
 
 use super::hot;
-use super::inputs::{Export, Format};
-use super::read::{Decoded, Input, dead_letter, next_block};
-use super::source::{self, Digest};
+use super::read::{Decoded, Input, dead_letter};
 use super::write::Refused;
 use crate::data::blocks::Blocks;
 use crate::data::csv::{self, Header};
@@ -19,6 +17,8 @@ use crate::data::ndjson;
 use crate::data::parquet_rows::{self, BATCH_ROWS, to_json};
 use crate::data::rows::{Rejection, export_and_line};
 use crate::error::{Context, Error, Result};
+use crate::exports::source::{self, Digest};
+use crate::exports::{Export, Format, next_block};
 use crate::model::{DeadLetter, Reason, RecordFormat, Schema};
 
 /// The refused records of one input, by line.

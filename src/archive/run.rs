@@ -10,11 +10,9 @@ use tokio::runtime::Handle;
 use super::after;
 use super::dead_letters::{Collector, DeadLetterLimit, Example, known_letters};
 use super::hot;
-use super::inputs::{self, Export, Format};
 use super::read::{self, Decoded, Input};
 use super::report::{ArchiveReport, ExportReport, ExportStatus};
 use super::reread;
-use super::source;
 use super::write::{self, Writing, Written};
 use crate::catalog::{Change, Operation, Outcome, Snapshot, commit};
 use crate::clock::Stopwatch;
@@ -22,6 +20,7 @@ use crate::context::Context as Ctx;
 use crate::data::columns::Columns;
 use crate::data::rows::{Cells, Rules};
 use crate::error::{Context, Error, Kind, Result};
+use crate::exports::{self, Export, Format, source};
 use crate::model::{ColumnType, ExportEntry, ExportStamp, IdSource, KeySource, Mapping, Schema, TimeUnit};
 use crate::store::Layout;
 
@@ -77,7 +76,7 @@ pub async fn archive(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchiveRepor
     let watch = Stopwatch::start();
     let snapshot = Snapshot::latest(&ctx.store).await?;
     let mapping = settle_mapping(snapshot.as_ref(), &request.mapping)?;
-    let found = inputs::find(&request.exports, request.format).await?;
+    let found = exports::find(&request.exports, request.format).await?;
     let (fresh, mut report) = leave_out_known(ctx, request, snapshot.as_ref(), &mapping, found).await?;
     report.version = snapshot.as_ref().map(Snapshot::version);
     for batch in batches(fresh.new) {

@@ -60,6 +60,31 @@ pub const BUNDLES_FEATURE: &str = "bundles";
 const KNOWN_FEATURES: [&str; 1] = [BUNDLES_FEATURE];
 
 impl RootDocument {
+    /// Of what is before the first version.
+    pub fn empty() -> Self {
+        RootDocument {
+            format_version: super::FORMAT_VERSION,
+            required_features: Vec::new(),
+            table_id: String::new(),
+            version: 0,
+            commit_id: String::new(),
+            parent_commit_id: None,
+            parent_sha256: None,
+            time: Timestamp::UNIX_EPOCH,
+            operation: Operation::new("none", 0),
+            schema: Schema::default(),
+            mapping: None,
+            exports: Vec::new(),
+            ledgers: Vec::new(),
+            reverted: Vec::new(),
+            dead_letters: Vec::new(),
+            holds: Vec::new(),
+            seals: Seals::default(),
+            gc_floor: 0,
+            totals: BTreeMap::new(),
+        }
+    }
+
     /// Refuses a document this code would misread.
     pub fn check_readable(&self) -> Result<()> {
         let unknown = self.required_features.iter().find(|feature| !KNOWN_FEATURES.contains(&feature.as_str()));

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::document::Operation;
+use super::document::{Operation, RootDocument};
 use super::expired::Stub;
 use super::leaf::{FileAudit, LeafRef, LiveFile, read_audits, read_leaf};
 use super::ledger;
@@ -77,6 +77,11 @@ impl Snapshot {
             Some(version) => Self::at_version(store, version).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What is before the first version: no event.
+    pub fn empty(store: &Store) -> Self {
+        Self::committed(store, Root { document: RootDocument::empty(), leaves: Vec::new() }, String::new())
     }
 
     /// The newest version of an archive that must exist.

@@ -9,14 +9,13 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::App;
 use super::parse::{parse_bytes, parse_duration};
-use crate::archive::{
-    self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, Format, MappingChoice,
-};
+use crate::archive::{self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLetterLimit, ExportStatus, MappingChoice};
 use crate::error::{Error, Result};
+use crate::exports::Format;
 use crate::model::{ColumnType, Reason};
 
 const DEFAULT_MEMORY: &str = "512MB";
-const DEFAULT_ACCEPT_FUTURE: &str = "24h";
+pub const DEFAULT_ACCEPT_FUTURE: &str = "24h";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

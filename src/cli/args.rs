@@ -107,6 +107,17 @@ pub enum OnArchived {
     Wait,
 }
 
+/// What becomes of a question when the hot tier does not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnHotError {
+    /// Fail
+    #[default]
+    Fail,
+    /// Answer without it, and say what is missing
+    Skip,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,

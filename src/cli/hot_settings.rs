@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::parse::{parse_age_days, parse_duration};
 use super::policy::OneOrMany;
-use super::settings::nearest;
+use super::settings::{EventsSection, nearest};
 use crate::error::{Context, Error, Result};
-use crate::hot::{CassandraSettings, Consistency, HotColumns, HotSettings, Login, Place, Tls};
-use crate::model::{IdSource, Mapping};
+use crate::hot::{CassandraSettings, Consistency, ExportsSettings, HotColumns, HotSettings, Login, Place, Tls};
+use crate::model::IdSource;
 
 /// The password's other place is `password_file`: a settings file is read by too many.
 const PASSWORD_VARIABLE: &str = "TIER_HOT_PASSWORD";
@@ -87,15 +87,19 @@ impl HotSection {
         self
     }
 
-    /// `None` where there is no hot tier.
-    pub fn settings(&self) -> Result<Option<HotSettings>> {
+    /// `None` where there is no hot tier. Exports mean what `[events]` says of them.
+    pub fn settings(&self, events: &EventsSection) -> Result<Option<HotSettings>> {
         let place = match (&self.exports, &self.contact_points) {
             (None, None) if self.keyspace.is_none() && self.table.is_none() => return Ok(None),
             (Some(_), Some(_)) => {
                 return Err(Error::usage("`[hot]` has both `exports` and `contact_points`")
                     .hint("the hot tier is one of them: leave the other out"));
             }
-            (Some(exports), None) => Place::Exports(exports.clone()),
+            (Some(address), None) => Place::Exports(Box::new(ExportsSettings {
+                address: address.clone(),
+                mapping: events.mapping()?,
+                null_tokens: events.null.clone().unwrap_or_default(),
+            })),
             (None, _) => Place::Cassandra(Box::new(self.cassandra()?)),
         };
         let days = |text: &Option<String>, default| text.as_deref().map_or(Ok(default), parse_age_days);
@@ -171,14 +175,15 @@ impl HotSection {
     }
 
     fn columns(&self) -> Result<HotColumns> {
-        let standard = Mapping::default();
-        let mapping = Mapping {
-            id: self.id.as_deref().map_or(Ok(standard.id), str::parse)?,
-            event_type: self.event_type.as_deref().map_or(Ok(standard.event_type), str::parse)?,
-            tenant: self.tenant.as_deref().map_or(Ok(standard.tenant), str::parse)?,
-            time: self.time.clone().unwrap_or(standard.time),
-            time_unit: self.time_unit.as_deref().map(str::parse).transpose()?,
-        };
+        let mapping = EventsSection {
+            id: self.id.clone(),
+            event_type: self.event_type.clone(),
+            tenant: self.tenant.clone(),
+            time: self.time.clone(),
+            time_unit: self.time_unit.clone(),
+            ..EventsSection::default()
+        }
+        .mapping()?;
         if mapping.id == IdSource::Hash {
             return Err(Error::usage("`[hot] id` is `hash`, and a row of Cassandra has a key")
                 .hint("name the columns of the event's id"));
@@ -208,9 +213,10 @@ fn duration(text: &Option<String>, default: Duration) -> Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Mapping;
 
     fn settings(text: &str) -> Result<Option<HotSettings>> {
-        toml::from_str::<HotSection>(text).unwrap().settings()
+        toml::from_str::<HotSection>(text).unwrap().settings(&EventsSection::default())
     }
 
     #[test]

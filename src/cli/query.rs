@@ -19,12 +19,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::App;
-use super::args::OnArchived;
-use super::parse::{parse_bytes, parse_time, parse_usd};
+use super::archive::DEFAULT_ACCEPT_FUTURE;
+use super::args::{OnArchived, OnHotError};
+use super::parse::{parse_bytes, parse_duration, parse_time, parse_usd};
 use crate::error::{Context, Error, Result};
 use crate::model::Usd;
 use crate::progress::Stop;
-use crate::query::{self, Answer, AsOf, Budget, Engine, QuerySettings, Statement, Tariff};
+use crate::query::{self, Answer, AsOf, Budget, Engine, QuerySettings, Statement, Tariff, Tiers};
 
 use format::{Format, MaxRows, Style};
 use output::Target;
@@ -46,10 +47,13 @@ Without SQL it is a shell on a terminal, and reads SQL from stdin otherwise. The
 --json means --format json: rows; what the query took is written by --report.
 
 Archived files that a question needs are known before anything is read; --on-archived says what happens then.
+With a hot tier, in the section [hot] of tier.toml, dates that are not sealed are asked of it as well; an event that is in
+both counts once, as the archive has it. EXPLAIN shows which tier answers.
 
-Exit codes: 0 answered whole, 1 failed, 2 the SQL or an option is wrong, 3 answered without archived files, as asked
-for (the last line on stderr says what is missing), 4 archived files must be restored first or are being restored,
-5 over --max-cost, --max-bytes or the memory limit, 6 the store does not answer, 130 interrupted, 143 terminated.";
+Exit codes: 0 answered whole, 1 failed, 2 the SQL or an option is wrong, 3 answered without archived files or without the
+hot tier, as asked for (the last lines on stderr say what is missing), 4 archived files must be restored first or are
+being restored, 5 over --max-cost, --max-bytes or the memory limit, 6 the store or the hot tier does not answer, 130
+interrupted, 143 terminated.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -73,6 +77,18 @@ pub struct QueryArgs {
     /// What to do when archived files are in the way [default: fail]
     #[arg(long, value_name = "WHAT", env = "TIER_ON_ARCHIVED")]
     pub on_archived: Option<OnArchived>,
+
+    /// What to do when the hot tier does not answer [default: fail]
+    #[arg(long, value_name = "WHAT", env = "TIER_ON_HOT_ERROR")]
+    pub on_hot_error: Option<OnHotError>,
+
+    /// Ask only these: hot, cold (the archive's files that can be read), deep (those that need a restore) [default: all]
+    #[arg(long, value_name = "TIER,…", env = "TIER_TIERS")]
+    pub tiers: Option<String>,
+
+    /// Read the hot tier even where that scans it: more than 3 days of all tenants
+    #[arg(long)]
+    pub allow_hot_scan: bool,
 
     /// Print what the answer would take, and do not run it
     #[arg(long)]
@@ -150,13 +166,15 @@ async fn batch(app: &App, args: &QueryArgs, settings: &QuerySettings, sql: &str)
     for statement in statements {
         let target = Target::open(args.output.as_deref(), &style, app.ui.stdout_is_terminal)?;
         let answer = answer(app, args, &mut engine, statement, target, &style).await?;
+        warn_of_refused(app, &answer);
         if args.stats {
             say_stats(app, &answer);
         }
         if let Some(path) = &args.report {
             write_report(path, &answer.report())?;
         }
-        incomplete.extend(answer.incomplete().cloned());
+        say_doubts(app, &answer);
+        incomplete.extend(answer.incomplete());
     }
     for incomplete in &incomplete {
         app.ui.insist(&incomplete.to_string());
@@ -211,6 +229,9 @@ pub async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>
 
 fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
     let memory = args.memory.as_deref().or(app.settings.file.query.memory.as_deref());
+    let tiers = args.tiers.as_deref().or(app.settings.file.query.tiers.as_deref());
+    let tiers: Tiers = tiers.map_or(Ok(Tiers::ALL), str::parse)?;
+    let accept_future = app.settings.file.events.accept_future.as_deref();
     let wanted = on_archived(app, args);
     if matches!(wanted, OnArchived::Restore | OnArchived::Wait) && !args.estimate {
         restores::check_limit(app, max_cost(args)?)?;
@@ -225,6 +246,14 @@ fn settings(app: &App, args: &QueryArgs) -> Result<QuerySettings> {
             OnArchived::Skip => query::OnArchived::Skip,
             OnArchived::Fail | OnArchived::Restore | OnArchived::Wait => query::OnArchived::Fail,
         },
+        hot: if tiers.hot { app.settings.hot()? } else { None },
+        on_hot_error: match args.on_hot_error.or(app.settings.file.query.on_hot_error).unwrap_or_default() {
+            OnHotError::Fail => query::OnHotError::Fail,
+            OnHotError::Skip => query::OnHotError::Skip,
+        },
+        allow_hot_scan: args.allow_hot_scan || app.settings.file.hot.allow_scan.unwrap_or(false),
+        tiers,
+        accept_future: parse_duration(accept_future.unwrap_or(DEFAULT_ACCEPT_FUTURE))?,
         budget: Budget { cost: max_cost(args)?, bytes: args.max_bytes.as_deref().map(parse_bytes).transpose()? },
         tariff: Tariff { prices: app.settings.prices()?, pays_egress: app.settings.pays_egress() },
         class_speed: app.settings.class_time().speed,
@@ -279,6 +308,28 @@ fn style(app: &App, args: &QueryArgs) -> Style {
     };
     let max_rows = args.max_rows.unwrap_or(if on_terminal { MaxRows::DEFAULT } else { MaxRows::All });
     Style { format, null: args.null.clone().unwrap_or_default(), max_rows, is_dimmed: on_terminal }
+}
+
+/// Says that rows of the hot tier were left out which a run that archives them refuses.
+fn warn_of_refused(app: &App, answer: &Answer) {
+    let refused = answer.report().hot_refused;
+    if refused > 0 {
+        app.ui.warn(&format!(
+            "{} of the hot tier are no events and were left out; archiving their day makes dead letters of them",
+            table::rows_counted(refused)
+        ));
+    }
+}
+
+/// What the archive itself says that it may lack.
+pub fn say_doubts(app: &App, answer: &Answer) {
+    let dates: Vec<String> = answer.possibly_incomplete().iter().map(ToString::to_string).collect();
+    if !dates.is_empty() {
+        app.ui.insist(&format!(
+            "possibly incomplete: {} was read from the hot tier only after its events had begun to expire",
+            dates.join(", ")
+        ));
+    }
 }
 
 fn say_stats(app: &App, answer: &Answer) {

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use super::args::{Global, OnArchived};
+use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
-use crate::model::Prices;
+use crate::model::{Mapping, Prices};
 use crate::store::{ClassTime, Location};
 
 const FILE_NAME: &str = "tier.toml";
@@ -80,11 +80,27 @@ pub struct EventsSection {
     pub accept_future: Option<String>,
 }
 
+impl EventsSection {
+    /// What it says of an event, over the defaults.
+    pub fn mapping(&self) -> Result<Mapping> {
+        let standard = Mapping::default();
+        Ok(Mapping {
+            id: self.id.as_deref().map_or(Ok(standard.id), str::parse)?,
+            event_type: self.event_type.as_deref().map_or(Ok(standard.event_type), str::parse)?,
+            tenant: self.tenant.as_deref().map_or(Ok(standard.tenant), str::parse)?,
+            time: self.time.clone().unwrap_or(standard.time),
+            time_unit: self.time_unit.as_deref().map(str::parse).transpose()?,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub memory: Option<String>,
     pub on_archived: Option<OnArchived>,
+    pub on_hot_error: Option<OnHotError>,
+    pub tiers: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -142,7 +158,7 @@ impl Settings {
 
     /// The hot tier, where there is one.
     pub fn hot(&self) -> Result<Option<HotSettings>> {
-        self.file.hot.settings()
+        self.file.hot.settings(&self.file.events)
     }
 
     /// Whether bytes that are read leave the region and are paid for.

@@ -15,7 +15,8 @@ use crate::archive::{self, RunRecord, Unarchived};
 use crate::catalog::Snapshot;
 use crate::error::{Kind, Result};
 use crate::hot::HotSettings;
-use crate::status::{DateRange, Share, Status, status};
+use crate::model::DateRange;
+use crate::status::{Share, Status, status};
 
 /// A person must look: DESIGN's exit code for work that is done but not well.
 const LOOK: u8 = 7;
@@ -167,7 +168,7 @@ fn show_ranges(ranges: &[DateRange], last: &DateRange) -> String {
         1 => String::new(),
         more => format!(", and {} earlier ranges", more - 1),
     };
-    format!("{} to {}{earlier}", last.first, last.last)
+    format!("{last}{earlier}")
 }
 
 fn show_hot(hot: &Hot) -> String {

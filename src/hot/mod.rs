@@ -20,7 +20,7 @@ use jiff::civil::Date;
 use scylla::value::CqlValue;
 
 pub use cassandra::Cassandra;
-pub use settings::{CassandraSettings, Consistency, HotColumns, HotSettings, Login, Place, Tls};
+pub use settings::{CassandraSettings, Consistency, ExportsSettings, HotColumns, HotSettings, Login, Place, Tls};
 
 /// What one read covers: a partition, or for a time window all rows of a range of tokens.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::Cassandra;
+use crate::error::{Error, Result};
 use crate::model::{KeySource, Mapping};
 
 /// Where recent events are, and how to treat it.
@@ -37,6 +39,21 @@ impl HotSettings {
         date
     }
 
+    /// With a time to live that is not the table's, events would expire before anybody is warned, or be kept by the hot
+    /// tier and asked of nobody.
+    pub fn check_ttl(&self, cassandra: &Cassandra) -> Result<()> {
+        const SECONDS_PER_DAY: u32 = 86_400;
+        // A table without one of its own leaves it to those who write.
+        let Some(seconds) = cassandra.table_ttl_seconds() else { return Ok(()) };
+        let (table, said) = (seconds / SECONDS_PER_DAY, self.ttl_days);
+        if table == said {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{} keeps rows for {table} days, and `[hot] ttl` says {said}", cassandra.name()))
+            .code("hot-ttl")
+            .hint(format!("write `ttl = \"{table}d\"` below [hot]")))
+    }
+
     /// When the first events of a date expire in the hot tier.
     pub fn expires_from(&self, date: Date) -> Timestamp {
         after_start(date, self.ttl_days)
@@ -57,8 +74,18 @@ fn after_start(date: Date, days: u32) -> Timestamp {
 #[derive(Debug, Clone)]
 pub enum Place {
     Cassandra(Box<CassandraSettings>),
-    /// Recent exports: a folder, file or `s3://` address as `tier archive` takes them.
-    Exports(String),
+    Exports(Box<ExportsSettings>),
+}
+
+/// Recent exports as the hot tier.
+#[derive(Debug, Clone)]
+pub struct ExportsSettings {
+    /// A folder, file or `s3://` address as `tier archive` takes them.
+    pub address: String,
+    /// Of an archive that remembers none.
+    pub mapping: Mapping,
+    /// Texts that mean null in CSV, beside the empty one.
+    pub null_tokens: Vec<String>,
 }
 
 #[derive(Debug, Clone)]

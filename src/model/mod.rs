@@ -31,7 +31,7 @@ pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
 pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
 pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema};
-pub use seal::{HotRead, Seal, Seals};
+pub use seal::{DateRange, HotRead, Seal, Seals};
 pub use shell::shell_word;
 pub use storage_class::StorageClass;
 pub use usd::{Usd, pays_back_after};

@@ -1,5 +1,7 @@
 //! Which dates the archive answers for: from its seal on, a date is no longer asked of the hot tier.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -114,6 +116,42 @@ impl Seals {
             }
             joined
         });
+    }
+}
+
+/// Dates without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DateRange {
+    pub first: Date,
+    pub last: Date,
+}
+
+impl DateRange {
+    /// Ascending dates, neighbours joined.
+    pub fn of(dates: impl IntoIterator<Item = Date>) -> Vec<DateRange> {
+        Self::joined(dates.into_iter().map(|date| DateRange { first: date, last: date }))
+    }
+
+    /// Ascending ranges, neighbours joined.
+    pub fn joined(ranges: impl IntoIterator<Item = DateRange>) -> Vec<DateRange> {
+        let mut joined: Vec<DateRange> = Vec::new();
+        for range in ranges {
+            match joined.last_mut().filter(|before| before.last.tomorrow().is_ok_and(|next| next == range.first)) {
+                Some(before) => before.last = range.last,
+                None => joined.push(range),
+            }
+        }
+        joined
+    }
+}
+
+impl fmt::Display for DateRange {
+    /// `2026-08-01 to 2026-08-03`, or the one date.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => self.first.fmt(f),
+            false => write!(f, "{} to {}", self.first, self.last),
+        }
     }
 }
 

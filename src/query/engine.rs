@@ -20,18 +20,20 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::answer::{Answer, Incomplete};
+use super::answer::{Answer, LeftOut};
 use super::archived::{self, Asked, Looked, Offer, Unreadable};
+use super::doubts;
 use super::estimate::{Estimate, Tariff};
 use super::identifiers::Names;
-use super::ladder::Ladder;
+use super::ladder::{HotPart, Ladder};
+use super::live::{self, HotLog, HotTier, PlannedHot};
 use super::plan::{Plan, Work};
 use super::{AsOf, OnArchived, QuerySettings, errors, read_only, session, sql_type, times};
 use crate::catalog::Snapshot;
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
-use crate::model::ArchivedFile;
+use crate::model::{ArchivedFile, Seals};
 use crate::scan::{EventsTable, PlannedFiles};
 use crate::store::Requests;
 
@@ -39,7 +41,9 @@ use crate::store::Requests;
 pub struct Engine {
     ctx: Ctx,
     session: SessionContext,
+    /// The archive's part of the table.
     table: Arc<EventsTable>,
+    hot: Option<Arc<HotTier>>,
     settings: QuerySettings,
     /// Requests and time before the catalog was opened: the first answer's report includes that.
     opening: Option<(Requests, Stopwatch)>,
@@ -54,24 +58,53 @@ pub struct Statement {
 
 impl Engine {
     pub async fn open(ctx: &Ctx, settings: &QuerySettings) -> Result<Self> {
+        Self::open_over(ctx, settings, live::tier(settings)?).await
+    }
+
+    /// The newest version now, with this engine's connection to the hot tier.
+    pub async fn again(&self) -> Result<Self> {
+        let hot = match self.hot.clone().filter(|tier| !tier.has_failed()) {
+            Some(tier) => Some(tier),
+            None => live::tier(&self.settings)?,
+        };
+        Self::open_over(&self.ctx, &self.settings, hot).await
+    }
+
+    async fn open_over(ctx: &Ctx, settings: &QuerySettings, hot: Option<Arc<HotTier>>) -> Result<Self> {
         let opening = Some((ctx.store.requests(), Stopwatch::start()));
         let snapshot = match settings.as_of {
+            None if hot.is_some() => {
+                Snapshot::latest(&ctx.store).await.map(|latest| latest.unwrap_or_else(|| Snapshot::empty(&ctx.store)))
+            }
             None => Snapshot::open(&ctx.store).await,
             Some(AsOf::Version(version)) => Snapshot::at_version(&ctx.store, version).await,
             Some(AsOf::Time(time)) => Snapshot::at_time(&ctx.store, time).await,
         }?;
-        Ok(Engine { opening, ..Self::over(ctx, settings, snapshot)? })
+        let Some(tier) = hot else { return Ok(Engine { opening, ..Self::over(ctx, settings, snapshot)? }) };
+        let table = live::table(ctx, settings, snapshot, tier.clone()).await?;
+        let archive = table.archive.clone();
+        let session = session::open(ctx, Arc::new(table), settings)?;
+        Ok(Engine { ctx: ctx.clone(), session, table: archive, hot: Some(tier), settings: settings.clone(), opening })
     }
 
-    /// Over what a caller has opened: a version, or some leaves of it.
+    /// Over what a caller has opened, a version or some leaves of it, and without a hot tier.
     pub fn over(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot) -> Result<Self> {
-        let table = Arc::new(EventsTable::new(snapshot));
+        let table = Arc::new(EventsTable::new(snapshot).with_classes(settings.tiers.classes()));
         let session = session::open(ctx, table.clone(), settings)?;
-        Ok(Engine { ctx: ctx.clone(), session, table, settings: settings.clone(), opening: None })
+        Ok(Engine { ctx: ctx.clone(), session, table, hot: None, settings: settings.clone(), opening: None })
     }
 
     pub fn snapshot(&self) -> &Snapshot {
         self.table.snapshot()
+    }
+
+    /// Whether answers are of this moment too, and not of the archive's version alone.
+    pub fn is_live(&self) -> bool {
+        self.hot.is_some()
+    }
+
+    fn seals(&self) -> &Seals {
+        &self.snapshot().root().document.seals
     }
 
     pub fn tariff(&self) -> &Tariff {
@@ -125,9 +158,12 @@ impl Engine {
             sql: statement.sql.clone(),
             is_explained: matches!(logical, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)),
             work: Work::Described(Arc::new(Schema::empty())),
-            ladder: self.ladder(PlannedFiles::default()),
+            ladder: self.ladder(None),
             unreadable: Vec::new(),
             skipped: None,
+            possibly_incomplete: doubts::possibly_incomplete(&state, &logical, self.seals(), &self.table.schema())
+                .map_err(planning)?,
+            hot: self.hot.as_ref().map_or_else(|| Arc::new(HotLog::default()), |tier| tier.begin()),
             before,
             planning: Requests::default(),
             watch,
@@ -137,12 +173,12 @@ impl Engine {
             LogicalPlan::Explain(explain) => {
                 // The plan of an EXPLAIN is text: what it explains is planned for its files, then once more for the text.
                 let inner = self.physical(state.clone(), &explain.plan).await.map_err(planning)?;
-                plan.ladder = self.ladder(PlannedFiles::of(&inner));
+                plan.ladder = self.ladder(Some(&inner));
                 plan.work = Work::Plan(self.physical(state, &logical).await.map_err(planning)?);
             }
             _ => {
                 let physical = self.physical(state.clone(), &logical).await.map_err(planning)?;
-                plan.ladder = self.ladder(PlannedFiles::of(&physical));
+                plan.ladder = self.ladder(Some(&physical));
                 plan.work = Work::Plan(physical);
                 self.look_at_archived(&mut plan, state, &logical).await.map_err(|error| match error {
                     Trouble::Planning(error) => planning(error),
@@ -181,7 +217,7 @@ impl Engine {
             plan.work = Work::Plan(physical);
         }
         let command = archived::start_command(&self.ctx, &self.settings.tariff, &skipped, self.asked(plan));
-        plan.skipped = Some(Incomplete { missing: archived::missing(&skipped), months, command });
+        plan.skipped = Some(LeftOut { missing: archived::missing(&skipped), months, command });
         Ok(())
     }
 
@@ -207,7 +243,9 @@ impl Engine {
             store: self.ctx.store.clone(),
             tariff: self.settings.tariff.clone(),
             estimate,
-            incomplete: plan.skipped,
+            skipped: plan.skipped,
+            possibly_incomplete: plan.possibly_incomplete,
+            hot: plan.hot,
             before: plan.before,
             planning: plan.planning,
             watch: plan.watch,
@@ -246,8 +284,13 @@ impl Engine {
         DataFrame::new(state, logical.clone()).create_physical_plan().await
     }
 
-    fn ladder(&self, planned: PlannedFiles) -> Ladder {
-        Ladder { pruned: self.table.take_report(), planned }
+    fn ladder(&self, plan: Option<&Arc<dyn ExecutionPlan>>) -> Ladder {
+        Ladder {
+            pruned: self.table.take_report(),
+            planned: plan.map(PlannedFiles::of).unwrap_or_default(),
+            hot: HotPart { planned: plan.map(PlannedHot::of).unwrap_or_default(), ..HotPart::default() },
+            tiers: self.settings.tiers,
+        }
     }
 }
 

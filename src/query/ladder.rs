@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::live::{PlannedHot, Tiers};
 use crate::scan::{PlannedFiles, ScanReport};
 
 /// What pruning did for one query, and what remains to be read.
@@ -9,6 +10,17 @@ use crate::scan::{PlannedFiles, ScanReport};
 pub struct Ladder {
     pub pruned: ScanReport,
     pub planned: PlannedFiles,
+    pub hot: HotPart,
+    pub tiers: Tiers,
+}
+
+/// What is read of the hot tier, and what has been so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HotPart {
+    pub planned: PlannedHot,
+    pub rows: u64,
+    /// Of these rows, those that are no events.
+    pub refused: u64,
 }
 
 impl fmt::Display for Ladder {
@@ -25,8 +37,29 @@ impl fmt::Display for Ladder {
             size(self.planned.bytes)
         )?;
         match self.planned.archived.len() as u64 {
+            0 => {}
+            archived => write!(f, " · {} archived ({})", count(archived), size(self.planned.archived_bytes()))?,
+        }
+        if !self.hot.planned.is_empty() {
+            write!(f, " · {}", self.hot)?;
+        }
+        match self.tiers {
+            Tiers::ALL => Ok(()),
+            tiers => write!(f, " · only the tiers {tiers}"),
+        }
+    }
+}
+
+impl fmt::Display for HotPart {
+    /// `hot 3 partitions, 1,200 rows, 2 of them no events`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hot {}", self.planned)?;
+        if self.rows > 0 {
+            write!(f, ", {} rows", count(self.rows))?;
+        }
+        match self.refused {
             0 => Ok(()),
-            archived => write!(f, " · {} archived ({})", count(archived), size(self.planned.archived_bytes())),
+            refused => write!(f, ", {} of them no events", count(refused)),
         }
     }
 }
@@ -66,8 +99,21 @@ mod tests {
         let ladder = Ladder {
             pruned: ScanReport { files_total: 1_036_500, files_after_root: 3100, files_after_leaf: 12 },
             planned: PlannedFiles { files: 12, bytes: 1_258_291, ..PlannedFiles::default() },
+            hot: HotPart::default(),
+            tiers: Tiers::ALL,
         };
         assert_eq!(ladder.to_string(), "files 1,036,500 → root 3,100 → leaf 12 → scanned 12 (1.2 MiB)");
+        let planned = PlannedHot { partitions: 3, ..PlannedHot::default() };
+        let ladder = Ladder {
+            hot: HotPart { planned, rows: 1200, refused: 2 },
+            tiers: Tiers { deep: false, ..Tiers::ALL },
+            ..ladder
+        };
+        assert_eq!(
+            ladder.to_string(),
+            "files 1,036,500 → root 3,100 → leaf 12 → scanned 12 (1.2 MiB) · \
+             hot 3 partitions, 1,200 rows, 2 of them no events · only the tiers hot,cold"
+        );
     }
 
     #[test]

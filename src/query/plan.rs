@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::answer::Incomplete;
+use super::answer::{Incomplete, LeftOut};
 use super::archived::Unreadable;
 use super::ladder::Ladder;
+use super::live::HotLog;
 use crate::clock::Stopwatch;
+use crate::model::DateRange;
 use crate::store::Requests;
 
 /// Made by [`super::Engine::plan`]; no data has been read.
@@ -18,7 +20,9 @@ pub struct Plan {
     pub(super) is_explained: bool,
     pub(super) ladder: Ladder,
     pub(super) unreadable: Vec<Unreadable>,
-    pub(super) skipped: Option<Incomplete>,
+    pub(super) possibly_incomplete: Vec<DateRange>,
+    pub(super) skipped: Option<LeftOut>,
+    pub(super) hot: Arc<HotLog>,
     /// Requests of the process before this statement, and those of its planning.
     pub(super) before: Requests,
     pub(super) planning: Requests,
@@ -45,8 +49,8 @@ impl Plan {
         &self.unreadable
     }
 
-    /// What the answer will lack.
-    pub fn incomplete(&self) -> Option<&Incomplete> {
-        self.skipped.as_ref()
+    /// What the answer will lack, as far as is known before it is started.
+    pub fn incomplete(&self) -> Option<Incomplete> {
+        Incomplete::of(self.skipped.clone(), self.hot.missing())
     }
 }

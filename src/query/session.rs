@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionState;
@@ -32,7 +33,7 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not 
 const SORT_RESERVE_BYTES: usize = 10 << 20;
 
 /// A session over one version of the archive.
-pub fn open(ctx: &Ctx, table: Arc<EventsTable>, settings: &QuerySettings) -> Result<SessionContext> {
+pub fn open(ctx: &Ctx, table: Arc<dyn TableProvider>, settings: &QuerySettings) -> Result<SessionContext> {
     let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
     let pool = TrackConsumersPool::new(FairSpillPool::new(memory), CONSUMERS_NAMED);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().context("start the query")?;

@@ -47,6 +47,8 @@ pub struct PlannedFiles {
     /// Expected at most, without what is found only while reading: pages that cannot match, limits.
     pub requests: u64,
     pub bytes: u64,
+    /// In what is read of the files.
+    pub rows: u64,
     pub by_class: BTreeMap<StorageClass, Taken>,
     /// Those in a class that cannot be read before a restore, by path, each once.
     pub archived: BTreeMap<String, ArchivedShare>,
@@ -66,6 +68,7 @@ pub struct Share {
     days: Arc<[Date]>,
     requests: u64,
     bytes: u64,
+    rows: u64,
     /// Only of archived files.
     archived: Option<Arc<ArchivedShare>>,
 }
@@ -115,7 +118,16 @@ impl Share {
             })
         });
         let path = file.path.as_str().into();
-        Share { path, storage_class: file.storage_class, dates: file.dates.clone(), days, requests, bytes, archived }
+        Share {
+            path,
+            storage_class: file.storage_class,
+            dates: file.dates.clone(),
+            days,
+            requests,
+            bytes,
+            rows,
+            archived,
+        }
     }
 }
 
@@ -154,6 +166,7 @@ impl PlannedFiles {
         self.files += files;
         self.requests += share.requests;
         self.bytes += share.bytes;
+        self.rows += share.rows;
         self.months.extend([share.dates.min.first_of_month(), share.dates.max.first_of_month()]);
         self.dates.extend(share.days.iter().copied());
         if let Some(archived) = &share.archived {

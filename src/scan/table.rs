@@ -33,7 +33,7 @@ use super::statistics::Summary;
 use crate::catalog::Snapshot;
 use crate::data::pack::CellRows;
 use crate::error::Error;
-use crate::model::DataFile;
+use crate::model::{DataFile, Schema, StorageClass};
 
 /// Leaves held in memory at once while their files are pruned.
 const LEAVES_AT_ONCE: usize = 64;
@@ -48,6 +48,8 @@ pub struct EventsTable {
     bundle_schema: TableSchema,
     sql_schema: SchemaRef,
     packs: Packs,
+    /// The storage classes whose files there are for this table.
+    classes: Vec<StorageClass>,
     /// Paths of files whose rows are not to be read.
     left_out: RwLock<Arc<HashSet<String>>>,
     log: ScanLog,
@@ -57,14 +59,24 @@ pub struct EventsTable {
 struct Selected {
     needed: Vec<Needed>,
     pruner: Pruner,
+    report: ScanReport,
 }
 
 impl EventsTable {
     /// Its name in SQL.
     pub const NAME: &'static str = "events";
 
+    /// Positions of what makes an event the same event: `date`, `tenant_id`, `event_type`, `event_id`.
+    pub const IDENTITY: [usize; 4] = [0, 1, 2, 3];
+
     pub fn new(snapshot: Snapshot) -> Self {
-        let cell_schema = files::table_schema(snapshot.schema());
+        let schema = snapshot.schema().clone();
+        Self::with_schema(snapshot, &schema)
+    }
+
+    /// With columns that the archive does not have yet: they are null in it.
+    pub fn with_schema(snapshot: Snapshot, schema: &Schema) -> Self {
+        let cell_schema = files::table_schema(schema);
         let sql_schema = files::sql_schema(&cell_schema);
         let bundle_schema = TableSchema::builder(sql_schema.clone()).build();
         EventsTable {
@@ -73,9 +85,15 @@ impl EventsTable {
             bundle_schema,
             sql_schema,
             packs: Packs::default(),
+            classes: StorageClass::ALL.to_vec(),
             left_out: RwLock::default(),
             log: ScanLog::default(),
         }
+    }
+
+    /// Only files of these storage classes, even for what the catalog can say of the others.
+    pub fn with_classes(self, classes: Vec<StorageClass>) -> Self {
+        EventsTable { classes, ..self }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -109,7 +127,8 @@ impl EventsTable {
         let mut needed = Vec::new();
         for some in leaves.chunks(LEAVES_AT_ONCE) {
             let some: HashSet<&str> = some.iter().map(|leaf| leaf.path.as_str()).collect();
-            let files = self.snapshot.files(|leaf| some.contains(leaf.path.as_str())).await.map_err(external)?;
+            let mut files = self.snapshot.files(|leaf| some.contains(leaf.path.as_str())).await.map_err(external)?;
+            files.retain(|file| self.classes.contains(&file.storage_class));
             let (bundles, mut cells): (Vec<_>, Vec<_>) =
                 pruner.may_match(files)?.into_iter().partition(DataFile::is_bundle);
             check_cells(&cells)?;
@@ -120,8 +139,7 @@ impl EventsTable {
             needed.extend(self.slice(bundles, &pruner, exact.as_ref()).await?);
         }
         report.files_after_leaf = needed.len() as u64;
-        self.log.add(report);
-        Ok(Selected { needed, pruner })
+        Ok(Selected { needed, pruner, report })
     }
 
     /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
@@ -148,7 +166,7 @@ impl EventsTable {
 
     /// What is left of the files once their footers, where they are hot, have been looked at.
     async fn look_inside(&self, selected: Selected) -> Result<Vec<Needed>> {
-        let Selected { mut needed, pruner } = selected;
+        let Selected { mut needed, pruner, .. } = selected;
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
         needed.retain(|needed| !left_out.contains(&needed.file.path));
         // The footer of a small file comes with the file.
@@ -164,6 +182,35 @@ impl EventsTable {
         }
         let looked = needed.into_iter().map(|needed| needed.look_inside(&pruner, &self.sql_schema));
         looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
+    }
+
+    /// The identities of events that may match `filters`, which read nothing else; `None` where there are none.
+    pub async fn identities(&self, state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let selected = self.prune(state, filters).await?;
+        if selected.needed.is_empty() {
+            return Ok(None);
+        }
+        self.log.add(selected.report);
+        let needed = self.look_inside(selected).await?;
+        self.read_all(state, needed, Some(&Self::IDENTITY.to_vec()), None)
+    }
+
+    /// The plan that reads these files; `None` where there are none.
+    fn read_all(
+        &self,
+        state: &dyn Session,
+        needed: Vec<Needed>,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
+        let read = |needed: &[Needed]| self.read(state, needed, projection, limit);
+        match (cells.is_empty(), bundles.is_empty()) {
+            (true, true) => Ok(None),
+            (false, true) => read(&cells).map(Some),
+            (true, false) => read(&bundles).map(Some),
+            (false, false) => UnionExec::try_new(vec![read(&cells)?, read(&bundles)?]).map(Some),
+        }
     }
 
     /// The plan that reads these files, which are all bundles or all of one cell each.
@@ -248,6 +295,7 @@ impl TableProvider for EventsTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let selected = self.prune(state, filters).await?;
+        self.log.add(selected.report);
         let nothing = || Ok(Arc::new(EmptyExec::new(project_schema(&self.sql_schema, projection)?)) as _);
         if selected.needed.is_empty() {
             return nothing();
@@ -257,14 +305,7 @@ impl TableProvider for EventsTable {
             return Ok(Arc::new(KeysExec::new(&selected.needed, columns.clone(), schema)));
         }
         let needed = self.look_inside(selected).await?;
-        let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
-        let read = |needed: &[Needed]| self.read(state, needed, projection, limit);
-        match (cells.is_empty(), bundles.is_empty()) {
-            (true, true) => nothing(),
-            (false, true) => read(&cells),
-            (true, false) => read(&bundles),
-            (false, false) => UnionExec::try_new(vec![read(&cells)?, read(&bundles)?]),
-        }
+        self.read_all(state, needed, projection, limit)?.map_or_else(nothing, Ok)
     }
 }
 

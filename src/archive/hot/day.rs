@@ -36,7 +36,7 @@ pub struct HotDay {
 pub struct HotCounts {
     /// Rows as the server counted them, partition by partition.
     pub counted: u64,
-    /// Rows that were read a second time because the count had changed.
+    /// Rows that were handed over in vain: their partition was read again, because its count was another.
     pub again: u64,
     /// Rows that expire sooner than the warning allows.
     pub expiring: u64,
@@ -63,12 +63,15 @@ impl HotDay {
                 match read {
                     Read::Rows(page) => {
                         let rows = page.batch.num_rows() as u64;
-                        counts.again += if page.is_again { rows } else { 0 };
                         counts.expiring += page.expiring;
                         take(page.batch, next_row)?;
                         next_row += rows;
+                        counts.again += rows;
                     }
-                    Read::Done { rows, counted, .. } => counts.counted += counted.unwrap_or(rows),
+                    Read::Done { rows, counted, .. } => {
+                        counts.counted += counted.unwrap_or(rows);
+                        counts.again = counts.again.saturating_sub(rows);
+                    }
                 }
             }
             Ok(counts)

@@ -28,7 +28,7 @@ use super::run::{ArchiveRequest, archive, archive_batch};
 use crate::catalog::{Lease, Snapshot};
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::hot::{Cassandra, CassandraSettings, HotSettings, Partition, Place, Restriction, Unit};
 use crate::model::{Mapping, Seals, micros_of_timestamp};
 
@@ -40,7 +40,7 @@ pub use seal::{SealReport, seal_dates};
 pub(super) use seal::{new_seal, seal_closed};
 pub use trim::{KeptDay, Stays, TrimDay, TrimPlan, TrimReport, TrimRequest, plan_trim, trim};
 
-/// A request's own retries are over when a day cannot be read; other days may still be.
+/// Why a day cannot be archived though others may be; after any other error the run ends, with what it has done.
 const OTHERS_MAY_DO: [&str; 2] = ["too-many-dead-letters", "hot-changing"];
 
 /// The days of a table by date; `None` where its layout has none.
@@ -51,11 +51,12 @@ pub async fn from_hot(ctx: &Ctx, request: &ArchiveRequest, hot: &HotSettings, da
     let lease = Lease::take(ctx).await?;
     let outcome = match &hot.place {
         Place::Cassandra(cassandra) => from_cassandra(ctx, request, hot, cassandra, days, &lease).await,
-        Place::Exports(address) => from_exports(ctx, request, hot, address, days).await,
+        Place::Exports(exports) => from_exports(ctx, request, hot, &exports.address, days).await,
     };
-    let released = lease.release().await;
-    let report = outcome?;
-    released.map(|()| report)
+    if let Err(error) = lease.release().await {
+        ctx.progress.warn(&format!("the lease is not released and ends by itself: {error}"));
+    }
+    outcome
 }
 
 async fn from_cassandra(
@@ -68,13 +69,9 @@ async fn from_cassandra(
 ) -> Result<HotReport> {
     let watch = Stopwatch::start();
     let source = Cassandra::open(cassandra, hot.warn_days).await?;
-    check_ttl(hot, &source)?;
-    let there = find_days(&source).await?;
+    hot.check_ttl(&source)?;
+    let (there, dates) = find_days(&source, &cassandra.columns.mapping).await?;
     let seals = newest_seals(ctx).await?;
-    let dates: BTreeSet<Date> = match &there {
-        Some(there) => there.keys().copied().collect(),
-        None => source.dates(&cassandra.columns.mapping).await?,
-    };
     let mut report = HotReport { source: source.name(), ..HotReport::default() };
     for due in due(hot, &seals, &dates, days, ctx.now())? {
         ctx.stop.check()?;
@@ -82,15 +79,18 @@ async fn from_cassandra(
         let day = hot_day(&source, due, there.as_ref());
         match archive_day(ctx, request, &cassandra.columns.mapping, day, due).await {
             Ok(done) => report.add(done),
-            Err(error) if OTHERS_MAY_DO.contains(&error.stable_code()) => {
-                ctx.progress.warn(&format!("{} is not archived: {error}", due.date));
+            Err(error) => {
+                let goes_on = OTHERS_MAY_DO.contains(&error.stable_code());
                 report.failed.push(FailedDay { date: due.date, error });
+                if !goes_on {
+                    break;
+                }
             }
-            Err(error) => return Err(error).with_context(|| format!("archive {}", due.date)),
         }
     }
-    let seals = newest_seals(ctx).await?;
-    report.unarchived = unarchived(hot, &seals, &dates, ctx);
+    if let Ok(seals) = newest_seals(ctx).await {
+        report.unarchived = unarchived(hot, &seals, &dates, ctx);
+    }
     report.elapsed_ms = watch.elapsed_ms();
     Ok(report)
 }
@@ -152,29 +152,19 @@ fn times_of(date: Date) -> (i64, i64) {
     (midnight(date), midnight(date.tomorrow().unwrap_or(Date::MAX)))
 }
 
-async fn find_days(source: &Cassandra) -> Result<There> {
-    match source.has_days() {
-        true => source.days().await.map(Some),
-        false => Ok(None),
+/// The partitions by day, where the layout has days, and the dates of which the hot tier has events.
+async fn find_days(source: &Cassandra, mapping: &Mapping) -> Result<(There, BTreeSet<Date>)> {
+    if !source.has_days() {
+        return Ok((None, source.dates(mapping).await?));
     }
+    let there = source.days().await?;
+    let dates = there.keys().copied().collect();
+    Ok((Some(there), dates))
 }
 
 async fn newest_seals(ctx: &Ctx) -> Result<Seals> {
     let newest = Snapshot::latest(&ctx.store).await?;
     Ok(newest.map(|newest| newest.root().document.seals.clone()).unwrap_or_default())
-}
-
-/// A shorter time to live than the settings say would expire events before anybody is warned.
-fn check_ttl(hot: &HotSettings, source: &Cassandra) -> Result<()> {
-    const SECONDS_PER_DAY: u32 = 86_400;
-    let Some(seconds) = source.table_ttl_seconds() else { return Ok(()) };
-    if seconds >= hot.ttl_days.saturating_mul(SECONDS_PER_DAY) {
-        return Ok(());
-    }
-    let (table, said) = (seconds / SECONDS_PER_DAY, hot.ttl_days);
-    Err(Error::new(Kind::Usage, format!("{} keeps rows for {table} days, and `[hot] ttl` says {said}", source.name()))
-        .code("hot-ttl")
-        .hint(format!("write `ttl = \"{table}d\"` below [hot], so that no event expires unseen")))
 }
 
 /// The days of the hot tier that are not sealed, and how long it still has all of their events.
@@ -188,10 +178,7 @@ pub fn unarchived(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, ctx:
 pub async fn look_for_unarchived(ctx: &Ctx, hot: &HotSettings) -> Result<Vec<Unarchived>> {
     let Place::Cassandra(settings) = &hot.place else { return Ok(Vec::new()) };
     let source = Cassandra::open(settings, hot.warn_days).await?;
-    check_ttl(hot, &source)?;
-    let there = match find_days(&source).await? {
-        Some(there) => there.into_keys().collect(),
-        None => source.dates(&settings.columns.mapping).await?,
-    };
-    Ok(unarchived(hot, &newest_seals(ctx).await?, &there, ctx))
+    hot.check_ttl(&source)?;
+    let (_, dates) = find_days(&source, &settings.columns.mapping).await?;
+    Ok(unarchived(hot, &newest_seals(ctx).await?, &dates, ctx))
 }

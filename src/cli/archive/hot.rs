@@ -22,16 +22,13 @@ pub async fn run(app: &App, args: &ArchiveArgs) -> Result<u8> {
     let days = days(args)?;
     let record = RunRecord::begin(&app.context).await?;
     let outcome = archive::from_hot(&app.context, &request, &hot, days).await;
-    let (code, error) = match &outcome {
-        Ok(report) => match report.failed.first() {
-            Some(failed) => (failed.error.kind().exit_code(), None),
-            None => (if in_danger(&report.unarchived).is_empty() { 0 } else { LOOK }, None),
-        },
-        Err(error) => (error.kind().exit_code(), Some(error.headline())),
+    let code = match &outcome {
+        Ok(HotReport { failed, .. }) if !failed.is_empty() => failed[0].error.kind().exit_code(),
+        Ok(report) if in_danger(&report.unarchived).is_empty() => 0,
+        Ok(_) => LOOK,
+        Err(error) => error.kind().exit_code(),
     };
-    let recorded =
-        record.end(&app.context, code, error.map_or_else(|| outcome.as_ref().map_err(|_| String::new()), Err));
-    if let Err(error) = recorded.await {
+    if let Err(error) = record.end(&app.context, code, &outcome).await {
         app.ui.warn(&format!("the run is not recorded: {error}"));
     }
     let report = outcome?;

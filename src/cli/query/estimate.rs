@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cli::App;
 use crate::error::Result;
-use crate::query::{Engine, Estimate, Missing, Offer, Plan, count, size};
+use crate::query::{Engine, Estimate, HotMissing, Missing, Offer, Plan, PlannedHot, count, size};
 
 /// The document of `--estimate --json`.
 #[derive(Serialize)]
@@ -23,12 +23,18 @@ struct Document {
     restore: Vec<Offer>,
     /// Empty unless archived files are to be skipped.
     missing: Vec<Missing>,
+    hot_partitions: u64,
+    hot_missing: Option<HotMissing>,
+    #[serde(skip)]
+    hot: PlannedHot,
 }
 
 /// Prints what a plan would take: words, or with --json one document.
 pub fn print(app: &App, engine: &Engine, plan: &Plan) -> Result<()> {
     let prices_date = engine.tariff().prices.date;
-    let unreadable = plan.unreadable();
+    let (unreadable, hot) = (plan.unreadable(), plan.ladder().hot.planned);
+    let incomplete = plan.incomplete();
+    let archived = incomplete.as_ref().and_then(|incomplete| incomplete.archived.as_ref());
     let document = Document {
         version: engine.snapshot().version(),
         files_total: plan.ladder().pruned.files_total,
@@ -38,7 +44,10 @@ pub fn print(app: &App, engine: &Engine, plan: &Plan) -> Result<()> {
         unreadable_files: unreadable.len() as u64,
         unreadable_bytes: unreadable.iter().map(|file| file.share.size_bytes).sum(),
         restore: if unreadable.is_empty() { Vec::new() } else { engine.offers(plan) },
-        missing: plan.incomplete().map(|incomplete| incomplete.missing.clone()).unwrap_or_default(),
+        missing: archived.map(|archived| archived.missing.clone()).unwrap_or_default(),
+        hot_partitions: hot.partitions,
+        hot_missing: incomplete.as_ref().and_then(|incomplete| incomplete.hot.clone()),
+        hot,
     };
     if app.ui.json {
         return app.ui.document(&document);
@@ -58,6 +67,12 @@ impl Document {
             size(bytes),
             self.prices_date
         );
+        if !self.hot.is_empty() {
+            words += &format!("and of the hot tier {}\n", self.hot);
+        }
+        if let Some(missing) = &self.hot_missing {
+            words += &format!("{missing}\n");
+        }
         if self.unreadable_files > 0 {
             words += &format!(
                 "{} files ({}) are archived and must be restored first, for 7 days:\n",

@@ -68,8 +68,10 @@ pub async fn wait(app: &App, job: &str) -> Result<()> {
 /// That there is no answer yet, and how to come by it.
 pub fn started(app: &App, engine: &Engine, plan: &Plan, job: &str) -> Error {
     let (archive, version) = (archive_option(app), engine.snapshot().version());
+    // What an older version answers is without the hot tier.
+    let as_of = if engine.is_live() { String::new() } else { format!("--as-of {version} ") };
     Error::new(Kind::RestoreNeeded, format!("the files this query needs are being restored: job {job}"))
         .hint("when they are readable, ask again")
         .command(format!("tier restore status {job} --wait {archive}"))
-        .command(format!("tier query --as-of {version} {} {archive}", shell_word(plan.sql().trim())))
+        .command(format!("tier query {as_of}{} {archive}", shell_word(plan.sql().trim())))
 }

@@ -43,7 +43,7 @@ SQL ends with a semicolon; the one table is `events`. Ctrl-C clears the line or 
 struct Shell<'a> {
     app: &'a App,
     args: &'a QueryArgs,
-    settings: QuerySettings,
+    engine: Engine,
     style: Style,
     timer: bool,
     stats: bool,
@@ -63,7 +63,7 @@ pub async fn run(app: &App, args: &QueryArgs, settings: QuerySettings) -> Result
     say_banner(app, &engine);
     let history = history_file();
     let mut editor = editor(&engine, history.as_ref())?;
-    let mut shell = Shell { app, args, settings, style: style(app, args), timer: true, stats: args.stats };
+    let mut shell = Shell { app, args, engine, style: style(app, args), timer: true, stats: args.stats };
     loop {
         let read = editor.readline("tier> ");
         // A signal that came while nothing was running has done its work.
@@ -94,14 +94,16 @@ impl Shell<'_> {
             return self.command(text).await;
         }
         // Each input sees the newest version.
-        let mut engine = until_stopped(&self.app.context.stop, Engine::open(&self.app.context, &self.settings)).await?;
-        for statement in engine.parse(text)? {
+        self.engine = until_stopped(&self.app.context.stop, self.engine.again()).await?;
+        for statement in self.engine.parse(text)? {
             let watch = Stopwatch::start();
             let target = Target::open(None, &self.style, self.app.ui.stdout_is_terminal)?;
-            let answer = answer(self.app, self.args, &mut engine, statement, target, &self.style).await?;
+            let answer = answer(self.app, self.args, &mut self.engine, statement, target, &self.style).await?;
+            super::warn_of_refused(self.app, &answer);
             if self.stats {
                 super::say_stats(self.app, &answer);
             }
+            super::say_doubts(self.app, &answer);
             if let Some(incomplete) = answer.incomplete() {
                 self.app.ui.insist(&incomplete.to_string());
             }
@@ -130,8 +132,7 @@ impl Shell<'_> {
     }
 
     async fn say_schema(&self) -> Result<()> {
-        let engine = Engine::open(&self.app.context, &self.settings).await?;
-        let schema = engine.schema();
+        let schema = self.engine.again().await?.schema();
         let width = schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0);
         for field in schema.fields() {
             self.app.ui.say(&format!("{:width$}  {}", field.name(), sql_type(field.data_type())));

@@ -75,7 +75,7 @@ async fn a_tsv_and_another_delimiter_are_csv_too() {
     lab.write("b.txt", format!("{HEADER}\n3,login,acme,{NOON}\n").replace(',', ";"));
     assert_eq!(counts(&lab.archive(&["a.tsv"]).await), (2, 2, 0, 0));
     let semicolon =
-        |request: &mut tier::archive::ArchiveRequest| request.format = Some(tier::archive::Format::Csv(b';'));
+        |request: &mut tier::archive::ArchiveRequest| request.format = Some(tier::exports::Format::Csv(b';'));
     assert_eq!(counts(&lab.archive_with(&["b.txt"], semicolon).await), (1, 1, 0, 0));
 }
 

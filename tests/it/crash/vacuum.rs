@@ -32,7 +32,9 @@ async fn die(store: &Store, lab: &Lab, name: &str, at: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
-    let lab = Lab::new();
+    let mut lab = Lab::new();
+    // Versions as old as the objects, whose times are the store's.
+    lab.ctx.clock = Clock::System;
     let store = lab.ctx.store.clone();
     lab.write("a.ndjson", lines(0..20) + "{\n");
     lab.write("b.ndjson", line("x", "2026-08-25T12:00:00Z", "") + "\n{");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flate2::read::MultiGzDecoder;
 use tokio::runtime::Handle;
 
-use super::inputs::{Compression, Export, Place};
+use super::{Compression, Export, Place};
 use crate::error::{Context, Result};
 
 const READ_BYTES: usize = 1 << 20;
