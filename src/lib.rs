@@ -23,7 +23,8 @@
 //! - **A date is answered by one side or by both, never by neither.** From its seal on it is the archive's; before, hot
 //!   tier and archive together, without counting an event twice.
 //! - **Nothing is deleted unasked.** Data expires only by a rule that says so, never under a legal hold, and leaves the
-//!   catalog first; objects go when no version that may still be read needs them.
+//!   catalog first; objects go when no version that may still be read needs them. Rows of the hot tier go only by
+//!   `tier hot trim`, each compared with the archive before.
 //! - **Memory is bounded** by a setting, however large the input and however many cells it has.
 //!
 //! # The catalog's format
@@ -60,7 +61,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -79,6 +80,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod rehydrate;
 pub mod restore;
 pub mod scan;
 pub mod simulate;

@@ -86,6 +86,18 @@ fn the_examples_of_archive_and_query_run() {
 }
 
 #[test]
+fn events_come_back_out_as_shown() {
+    let tier = folder();
+    run(&tier, "tier archive sample-data --archive ./archive");
+    let [commands] = &blocks("Back out again", "sh")[..] else { panic!("one block") };
+    let (_, stderr) = run(&tier, commands);
+    let shown = ["1,147 events of 7 days in out/", "1,500 events of 7 days in log/", "next: --since 1", "0 events"];
+    assert!(shown.iter().all(|words| stderr.contains(words)), "{stderr}");
+    let (_, stderr) = run(&tier, "tier archive out/ --archive ./again");
+    assert!(stderr.contains("1,147 new"), "{stderr}");
+}
+
+#[test]
 fn the_deep_tier_is_rehearsed_on_a_folder() {
     let tier = folder();
     run(&tier, "tier archive sample-data --archive ./archive --now 2026-09-01");

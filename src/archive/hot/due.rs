@@ -90,7 +90,11 @@ pub fn due(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, days: Days,
 
 /// Why a sealed day should be read again; the newest are every night.
 fn again(hot: &HotSettings, seals: &Seals, date: Date, is_newest: bool, now: Timestamp) -> Option<Why> {
-    let read = seals.get(date)?.read.as_ref()?;
+    let seal = seals.get(date)?;
+    let Some(read) = &seal.read else {
+        // What came after the rest was deleted, or what a killed trim has left.
+        return seal.trimmed.then_some(Why::Late);
+    };
     let last_read_at = hot.expires_from(date).checked_sub((LAST_READ_DAYS * 24).hours()).ok()?;
     if is_newest && now.duration_since(read.at) >= AGAIN_AFTER {
         return Some(Why::Late);
@@ -199,6 +203,15 @@ mod tests {
         assert_eq!(why("2026-08-04T03:00:00Z", "2026-10-20T03:00:00Z"), Some(Why::Expiring));
         assert_eq!(why("2026-10-20T03:00:00Z", "2026-10-21T03:00:00Z"), None);
         assert_eq!(why("2026-08-04T03:00:00Z", "2026-12-01T03:00:00Z"), None);
+    }
+
+    #[test]
+    fn what_is_there_of_a_trimmed_day_is_read() {
+        let mut seals = sealed(&[1, 2], "2026-08-04T03:00:00Z");
+        seals.trim(date(2026, 8, 2));
+        seals.set(date(2026, 8, 3), false, None);
+        let due = due(&hot(), &seals, &august(&[1, 2, 3]), Days::Until(date(2026, 8, 3)), at("2026-08-20T03:00:00Z"));
+        assert_eq!(shown(&due.unwrap()), [(2, Why::Late)]);
     }
 
     #[test]

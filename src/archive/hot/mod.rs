@@ -16,6 +16,7 @@ mod due;
 mod record;
 mod report;
 mod seal;
+mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use record::{RunRecord, last_run};
 pub use report::{DayReport, FailedDay, HotReport, Unarchived};
 pub use seal::{SealReport, seal_dates};
 pub(super) use seal::{new_seal, seal_closed};
+pub use trim::{KeptDay, Stays, TrimDay, TrimPlan, TrimReport, TrimRequest, plan_trim, trim};
 
 /// Why a day cannot be archived though others may be; after any other error the run ends, with what it has done.
 const OTHERS_MAY_DO: [&str; 2] = ["too-many-dead-letters", "hot-changing"];

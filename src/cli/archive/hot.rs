@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
 
 /// Done, but a person must look.
-const LOOK: u8 = 7;
+pub const LOOK: u8 = 7;
 
 /// Days that a line names before it only counts.
 const NAMED: usize = 5;
@@ -56,7 +56,7 @@ pub async fn seal(app: &App, args: &ArchiveArgs) -> Result<()> {
     Ok(())
 }
 
-fn no_hot_tier() -> Error {
+pub fn no_hot_tier() -> Error {
     Error::usage("no hot tier is named")
         .code("no-hot-tier")
         .hint("write `[hot]` with contact_points, keyspace and table into tier.toml, or `exports = \"FOLDER\"`")

@@ -9,6 +9,7 @@ mod night;
 mod nodes;
 mod query;
 mod ring;
+mod trim;
 mod types;
 
 use std::time::Duration;
