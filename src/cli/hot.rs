@@ -104,7 +104,7 @@ async fn trim(app: &App, args: TrimArgs) -> Result<u8> {
     if !app.ui.json {
         app.ui.data(&shown(app, &plan))?;
     }
-    if args.dry_run || plan.days.is_empty() {
+    if !app.ui.json && (args.dry_run || plan.days.is_empty()) {
         say_plan(app, &plan);
     }
     if args.dry_run {

@@ -131,12 +131,12 @@ pub async fn run(app: &App, args: RehydrateArgs) -> Result<u8> {
     let now = begun.as_ref().map_or(app.context.now(), |record| record.now);
     let mut run = Run::prepare(app, &args, &snapshot, now, begun.as_ref()).await?;
     let mut sink = place.sink(snapshot.schema(), &args.omit)?;
+    if !run.dates.is_empty() {
+        place.consent(app, &run.dates).await?;
+    }
     let mut record = match begun {
         Some(record) => record,
-        None => {
-            place.consent(app, run.dates.len() as u64)?;
-            place.begin(wanted, snapshot.version(), now)?
-        }
+        None => place.begin(wanted, snapshot.version(), now)?,
     };
     let rows_before = record.rows();
     let columns = columns(&sink, &snapshot, &args.omit)?;

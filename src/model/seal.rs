@@ -62,9 +62,11 @@ impl Seals {
         self.0.last().map(|seal| seal.last)
     }
 
-    /// Seals a date, or replaces what is known of it.
+    /// Seals a date, or replaces what is known of it. Of a trimmed date the hot tier may have all events again, and for how
+    /// long nobody knows: it is no mirror.
     pub fn set(&mut self, date: Date, incomplete: bool, read: Option<HotRead>) {
         let trimmed = self.get(date).is_some_and(|seal| seal.trimmed);
+        let read = read.map(|read| HotRead { is_mirror: read.is_mirror && !trimmed, ..read });
         self.put(Seal { first: date, last: date, incomplete, read, trimmed });
     }
 
@@ -191,8 +193,9 @@ mod tests {
         all.trim(date(2026, 8, 2));
         all.trim(date(2026, 8, 9));
         assert_eq!(ranges(&all), [(1, 1), (2, 2), (3, 3)]);
-        all.set(date(2026, 8, 2), false, Some(HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror: false }));
-        assert!(all.get(date(2026, 8, 2)).is_some_and(|seal| seal.trimmed && seal.read.is_some()));
+        all.set(date(2026, 8, 2), false, Some(HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror: true }));
+        let read = Some(HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror: false });
+        assert!(all.get(date(2026, 8, 2)).is_some_and(|seal| seal.trimmed && seal.read == read));
     }
 
     #[test]

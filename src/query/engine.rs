@@ -80,23 +80,16 @@ impl Engine {
             Some(AsOf::Version(version)) => Snapshot::at_version(&ctx.store, version).await,
             Some(AsOf::Time(time)) => Snapshot::at_time(&ctx.store, time).await,
         }?;
-        let (table, provider): (_, Arc<dyn TableProvider>) = match &hot {
-            None => {
-                let table = Arc::new(EventsTable::new(snapshot).with_classes(settings.tiers.classes()));
-                (table.clone(), table)
-            }
-            Some(tier) => {
-                let table = live::table(ctx, settings, snapshot, tier.clone()).await?;
-                (table.archive.clone(), Arc::new(table))
-            }
-        };
-        let session = session::open(ctx, provider, settings)?;
-        Ok(Engine { ctx: ctx.clone(), session, table, hot, settings: settings.clone(), opening })
+        let Some(tier) = hot else { return Ok(Engine { opening, ..Self::over(ctx, settings, snapshot)? }) };
+        let table = live::table(ctx, settings, snapshot, tier.clone()).await?;
+        let archive = table.archive.clone();
+        let session = session::open(ctx, Arc::new(table), settings)?;
+        Ok(Engine { ctx: ctx.clone(), session, table: archive, hot: Some(tier), settings: settings.clone(), opening })
     }
 
-    /// Over what a caller has opened: a version, or some leaves of it; without the hot tier.
+    /// Over what a caller has opened, a version or some leaves of it, and without a hot tier.
     pub fn over(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot) -> Result<Self> {
-        let table = Arc::new(EventsTable::new(snapshot));
+        let table = Arc::new(EventsTable::new(snapshot).with_classes(settings.tiers.classes()));
         let session = session::open(ctx, table.clone(), settings)?;
         Ok(Engine { ctx: ctx.clone(), session, table, hot: None, settings: settings.clone(), opening: None })
     }

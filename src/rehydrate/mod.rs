@@ -11,12 +11,14 @@
 //! never stopped. What is inserted into a table twice is there once.
 
 mod files;
+mod live;
 mod record;
 mod since;
 mod sink;
 mod table;
 
 pub use files::{FileFormat, Folder};
+pub use live::check_live;
 pub use record::{Finished, Record, Wanted};
 pub use since::added_since;
 pub use sink::Sink;

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::HotArgs;
+use crate::catalog::Snapshot;
 use crate::cli::App;
 use crate::cli::archive::hot::no_hot_tier;
 use crate::cli::parse::parse_duration;
 use crate::cli::words::counted;
 use crate::error::{Context, Error, Result};
-use crate::hot::{self, Cassandra, CassandraSettings};
+use crate::hot::{self, Cassandra, CassandraSettings, HotSettings};
 use crate::model::{Mapping, Schema, sha256};
-use crate::rehydrate::{FileFormat, Folder, HotTable, Record, Sink, Wanted};
+use crate::rehydrate::{FileFormat, Folder, HotTable, Record, Sink, Wanted, check_live};
 
 /// The longest that a cell of Cassandra lives: 20 years, `MAX_TTL` in its `Attributes.java`.
 const MAX_TTL_SECONDS: u64 = 20 * 365 * 86_400;
@@ -21,13 +23,25 @@ const MAX_TTL_SECONDS: u64 = 20 * 365 * 86_400;
 /// As it was asked for.
 pub enum Place {
     Folder(PathBuf, FileFormat),
-    Hot { settings: Box<CassandraSettings>, ttl_seconds: Option<u32>, state: Option<PathBuf>, is_live: bool },
+    Hot {
+        settings: Box<CassandraSettings>,
+        ttl_seconds: Option<u32>,
+        state: Option<PathBuf>,
+        /// Where the table is the hot tier's own.
+        live: Option<Box<HotSettings>>,
+    },
 }
 
 /// Ready to be filled.
 pub enum Opened {
     Folder(Folder, PathBuf),
-    Hot { hot: Cassandra, mapping: Box<Mapping>, ttl_seconds: Option<u32>, state: PathBuf, is_live: bool },
+    Hot {
+        hot: Cassandra,
+        mapping: Box<Mapping>,
+        ttl_seconds: Option<u32>,
+        state: PathBuf,
+        live: Option<Box<HotSettings>>,
+    },
 }
 
 impl Place {
@@ -51,7 +65,7 @@ impl Place {
 
     fn hot(app: &App, args: &HotArgs) -> Result<Self> {
         let hot = app.settings.hot()?.ok_or_else(no_hot_tier)?;
-        let hot::Place::Cassandra(mut settings) = hot.place else {
+        let hot::Place::Cassandra(mut settings) = hot.place.clone() else {
             return Err(Error::usage("the hot tier is a folder of exports, and no table")
                 .hint("write them there with --to ndjson FOLDER"));
         };
@@ -63,9 +77,9 @@ impl Place {
                 .ok_or_else(|| Error::usage(format!("`{table}` is no table")).hint("write --table KEYSPACE.TABLE"))?;
             (settings.keyspace, settings.table) = (keyspace.to_owned(), table.to_owned());
         }
-        let is_live = named == (settings.keyspace.clone(), settings.table.clone());
+        let live = (named == (settings.keyspace.clone(), settings.table.clone())).then(|| Box::new(hot));
         let ttl_seconds = args.ttl.as_deref().map(parse_ttl).transpose()?;
-        Ok(Place::Hot { settings, ttl_seconds, state: args.state.clone(), is_live })
+        Ok(Place::Hot { settings, ttl_seconds, state: args.state.clone(), live })
     }
 
     /// For the record: another place is another rehydration.
@@ -79,7 +93,7 @@ impl Place {
     pub async fn open(self, app: &App, wanted: &Wanted) -> Result<Opened> {
         match self {
             Place::Folder(path, format) => Ok(Opened::Folder(Folder::open(&path, format)?, path)),
-            Place::Hot { settings, ttl_seconds, state, is_live } => {
+            Place::Hot { settings, ttl_seconds, state, live } => {
                 // Nothing is read of it that could expire.
                 let hot = Cassandra::open(&settings, 0).await?;
                 let state = match state {
@@ -87,7 +101,7 @@ impl Place {
                     None => default_state(app, &settings, wanted)?,
                 };
                 let mapping = Box::new(settings.columns.mapping.clone());
-                Ok(Opened::Hot { hot, mapping, ttl_seconds, state, is_live })
+                Ok(Opened::Hot { hot, mapping, ttl_seconds, state, live })
             }
         }
     }
@@ -121,12 +135,17 @@ impl Opened {
         }
     }
 
-    /// Events of sealed days in the table that is archived every night surprise whoever counts there.
-    pub fn consent(&self, app: &App, dates: u64) -> Result<()> {
-        let Opened::Hot { hot, is_live: true, .. } = self else { return Ok(()) };
-        let question =
-            format!("Insert the events of {} into {}, the hot tier itself?", counted(dates, "day"), hot.name());
-        match app.ui.confirm(&question, app.settings.yes)? {
+    /// Refuses days that would be mistaken in the hot tier's own table, and asks before others go there: whoever counts
+    /// in it may wonder.
+    pub async fn consent(&self, app: &App, dates: &[Date]) -> Result<()> {
+        let Opened::Hot { hot, live: Some(live), .. } = self else { return Ok(()) };
+        let newest = Snapshot::open(&app.context.store).await?;
+        check_live(live, &newest.root().document.seals, dates, app.context.now())?;
+        let days = counted(dates.len() as u64, "day");
+        match app.ui.confirm(
+            &format!("Insert the events of {days} into {}, the hot tier itself?", hot.name()),
+            app.settings.yes,
+        )? {
             true => Ok(()),
             false => Err(Error::failed("nothing was inserted")),
         }

@@ -195,6 +195,11 @@ async fn a_day_whose_files_are_not_all_there_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_comes_back_with_a_time_to_live_and_is_known_again() {
     let mut night = Night::archived().await;
+    let there = night.tier.run(&["rehydrate", "--where", "date = '2026-08-24'", "--to", "hot", "--yes"]);
+    assert!(
+        there.code == Some(2) && there.stderr.contains("2026-08-24 cannot go into the hot tier: it is still there"),
+        "{there:#?}"
+    );
     assert_eq!(night.trim(200, &["--grace", "0s"]).code, Some(0));
     let back = ["rehydrate", "--where", "date = '2026-08-24'", "--to", "hot", "--ttl", "7d"];
     let refused = night.tier.run(&back);
@@ -217,6 +222,8 @@ async fn what_went_comes_back_with_a_time_to_live_and_is_known_again() {
         (&100.into(), &100.into(), &0.into()),
         "{again:#}"
     );
+    let read = night.snapshot().await.root().document.seals.get("2026-08-24".parse().unwrap()).unwrap().read.clone();
+    assert!(read.is_some_and(|read| read.rows == 100 && !read.is_mirror), "they live for seven days only");
     assert_eq!(night.trim(100, &["--grace", "0s", "--until", "2026-08-24"]).code, Some(0));
     assert_eq!(night.hot_rows("2026-08-24").await, 0);
 }
