@@ -42,8 +42,11 @@ mod tests {
 
     #[test]
     fn only_sealed_days_go_back_that_the_hot_tier_no_longer_has() {
-        let exports = ExportsSettings { address: "x".into(), mapping: Mapping::default(), null_tokens: Vec::new() };
-        let place = Place::Exports(Box::new(exports));
+        let place = Place::Exports(Box::new(ExportsSettings {
+            address: "x".into(),
+            mapping: Mapping::default(),
+            null_tokens: Vec::new(),
+        }));
         let hot = HotSettings { place, ttl_days: 90, closes_after: Duration::ZERO, warn_days: 14 };
         let read = Some(HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror: true });
         let mut seals = Seals::default();

@@ -118,16 +118,8 @@ impl Share {
             })
         });
         let path = file.path.as_str().into();
-        Share {
-            path,
-            storage_class: file.storage_class,
-            dates: file.dates.clone(),
-            days,
-            requests,
-            bytes,
-            rows,
-            archived,
-        }
+        let (storage_class, dates) = (file.storage_class, file.dates.clone());
+        Share { path, storage_class, dates, days, requests, bytes, rows, archived }
     }
 }
 

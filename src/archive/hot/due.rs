@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_there_of_a_trimmed_day_is_read() {
-        let mut seals = sealed(&[1, 2], "2026-08-20T02:00:00Z");
+        let mut seals = sealed(&[1, 2], "2026-08-19T20:00:00Z");
         seals.trim(date(2026, 8, 2));
         seals.set(date(2026, 8, 3), false, None);
         let due = due(&hot(), &seals, &august(&[1, 2, 3]), Days::Until(date(2026, 8, 3)), at("2026-08-20T03:00:00Z"));

@@ -113,6 +113,11 @@ impl Cassandra {
         self.0.table.id.is_some()
     }
 
+    /// Whether the table's key lets no event be there twice.
+    pub fn has_unique_events(&self) -> bool {
+        self.0.table.has_unique_events
+    }
+
     /// Reads units side by side; pages come as they arrive. With `count`, what the server counts is compared.
     ///
     /// Of each unit at most one page is fetched ahead of the consumer, and of no more units than `requests_in_flight`.

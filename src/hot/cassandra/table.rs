@@ -46,6 +46,8 @@ pub struct Table {
     pub time_unit: Option<TimeUnit>,
     /// The event's id, where it is the first column of the clustering key and the day is in the partition key.
     pub id: Option<Field>,
+    /// Whether the key has nothing but what makes an event's identity, so that no event is there twice.
+    pub has_unique_events: bool,
     /// A column whose time to live stands for the row's.
     pub lives: Option<String>,
     pub ttl_seconds: Option<u32>,
@@ -109,7 +111,18 @@ impl Table {
         };
         let archived = archived(&all, &partition_key, day_name.as_deref(), columns);
         let day = day_name.as_deref().and_then(position);
+        let is_identity = |field: &Field| {
+            let same = |name: &String| *name == field.name;
+            let key = |source: &KeySource| matches!(source, KeySource::Column(name) if same(name));
+            let is_id = matches!(&columns.mapping.id, IdSource::Columns(names) if names.iter().any(same));
+            is_id
+                || key(&columns.mapping.tenant)
+                || key(&columns.mapping.event_type)
+                || day_name.as_ref().is_some_and(same)
+        };
+        let has_unique_events = partition_key.iter().chain(&clustering_key).all(is_identity);
         let table = Table {
+            has_unique_events,
             name: format!("{}.{}", quoted(&settings.keyspace), quoted(&settings.table)),
             columns: archived.iter().map(|f| (f.name.clone(), values::column_type(&f.cql))).collect(),
             day,

@@ -87,6 +87,10 @@ impl HotSource for CassandraSource {
         self.mapping.clone()
     }
 
+    fn may_repeat(&self) -> bool {
+        !self.cassandra.has_unique_events()
+    }
+
     fn page_rows(&self) -> u64 {
         self.page_rows
     }

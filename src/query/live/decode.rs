@@ -21,6 +21,8 @@ pub struct Decoder {
     pub mapping: Mapping,
     /// Texts that mean null in untyped records, beside the empty one.
     pub null_tokens: Vec<String>,
+    /// Whether an event may come more than once.
+    pub may_repeat: bool,
     /// The columns of events but the keys.
     pub columns: Schema,
     /// With the keys in front, as SQL sees them.
@@ -145,7 +147,15 @@ mod tests {
         let schema = datafusion::catalog::TableProvider::schema(&table);
         let days = BTreeSet::from([date(2026, 11, 24), date(2026, 11, 25)]);
         let max_time = 1_795_608_000_000_000; // 2026-11-25T12:00:00Z
-        Decoder { mapping: Mapping::default(), null_tokens: Vec::new(), columns, schema, days, max_time }
+        Decoder {
+            mapping: Mapping::default(),
+            null_tokens: Vec::new(),
+            may_repeat: false,
+            columns,
+            schema,
+            days,
+            max_time,
+        }
     }
 
     fn page(of: Option<Date>, times: &[&str]) -> HotPage {

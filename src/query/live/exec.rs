@@ -20,6 +20,7 @@ use super::decode::Decoder;
 use super::log::{HotLog, span};
 use super::source::{HotPage, Parts, Reading};
 use super::tier::{down, is_down};
+use super::unique::Unique;
 
 /// Reads events of some days from the hot tier; rows have all columns.
 #[derive(Debug)]
@@ -110,7 +111,11 @@ impl ExecutionPlan for HotExec {
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (decoder, log) = (self.decoder.clone(), self.log.clone());
-        let batches = self.reading.stream().map(move |page| page.and_then(|page| decoded(&decoder, &log, &page)));
+        let mut unique = self.decoder.may_repeat.then(Unique::default);
+        let batches = self.reading.stream().map(move |page| {
+            let events = page.and_then(|page| decoded(&decoder, &log, &page))?;
+            unique.as_mut().map_or(Ok(events.clone()), |unique| unique.firsts(&events))
+        });
         let (name, on_error, log) = (self.name.clone(), self.on_error, self.log.clone());
         let (days, is_alone) = (self.days().clone(), self.is_alone);
         let batches = until_failure(batches, move |error| match (on_error, is_down(&error)) {

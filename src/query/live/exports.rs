@@ -46,6 +46,11 @@ impl HotSource for ExportsSource {
         &self.settings.null_tokens
     }
 
+    /// What was delivered again.
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
     fn page_rows(&self) -> u64 {
         u64::MAX
     }

@@ -21,7 +21,8 @@
 //! # Cost
 //! A named tenant is one partition a day; anything else looks at the keys of all partitions first, and what would read
 //! more than a few days of all tenants is refused unless it is allowed ([`scans`]). The identities of the archive's
-//! events on open days are held in memory while the hot tier's are compared with them.
+//! events on open days are held in memory while the hot tier's are compared with them, and so are those of the hot tier
+//! itself where it may have an event twice.
 
 mod asked;
 mod cassandra;
@@ -36,6 +37,7 @@ mod source;
 mod table;
 mod tier;
 mod tiers;
+mod unique;
 mod window;
 
 use std::sync::Arc;

@@ -36,6 +36,9 @@ pub trait HotSource: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Whether it may have an event more than once.
+    fn may_repeat(&self) -> bool;
+
     /// Rows that one request brings at most.
     fn page_rows(&self) -> u64;
 

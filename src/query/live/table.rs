@@ -124,6 +124,7 @@ impl LiveTable {
         let decoder = Decoder {
             mapping: found.source.mapping(self.archive.snapshot()),
             null_tokens: found.source.null_tokens().to_vec(),
+            may_repeat: found.source.may_repeat(),
             columns: self.columns.clone(),
             schema: self.schema(),
             days: found.days,
