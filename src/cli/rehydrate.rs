@@ -79,7 +79,7 @@ pub struct RehydrateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of --to hot")]
 struct HotArgs {
-    /// Insert into this table instead of the one that [hot] names
+    /// Insert into this table instead of the one that `[hot]` names
     #[arg(long, value_name = "KEYSPACE.TABLE")]
     table: Option<String>,
 
