@@ -38,6 +38,8 @@ pub struct Change {
     pub remove_versions: Vec<u64>,
     /// These files go, each only once and only while it is still there.
     pub remove: Vec<LiveFile>,
+    /// What is added holds exactly the events of what is removed.
+    pub keeps_events: bool,
     /// The operation must not touch what a legal hold covers.
     pub heeds_holds: bool,
     pub add_holds: Vec<Hold>,
@@ -63,6 +65,7 @@ impl Change {
             relies_on: HashSet::new(),
             remove_versions: Vec::new(),
             remove: Vec::new(),
+            keeps_events: false,
             heeds_holds: false,
             add_holds: Vec::new(),
             remove_holds: Vec::new(),
@@ -251,7 +254,9 @@ fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTree
     let unsealed: Vec<Date> = reverted.iter().filter(is_in_hot).copied().collect();
     unsealed.into_iter().for_each(|date| seals.remove(date));
     let touched: Vec<_> = cells.iter().chain(change.remove.iter().map(|live| &live.file)).map(|f| &f.dates).collect();
-    let is_touched = |seal: &Seal| touched.iter().any(|dates| dates.min <= seal.last && seal.first <= dates.max);
+    let is_touched = |seal: &Seal| {
+        !change.keeps_events && touched.iter().any(|dates| dates.min <= seal.last && seal.first <= dates.max)
+    };
     seals.map_reads(is_touched, |read| Some(HotRead { is_mirror: false, ..read }));
     for (date, new) in &change.seals {
         seals.set(*date, new.incomplete, new.read.clone());

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
+use super::{archive, compact, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
 
 Every day:  archive, query, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       dead-letter, revert, vacuum
+Care:       dead-letter, revert, compact, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -144,6 +144,8 @@ pub enum Verb {
     Hold(hold::HoldArgs),
     /// Keep second copies in a Glacier vault that you already have
     Vault(vault::VaultArgs),
+    /// Merge the small files that late events and replays made
+    Compact(compact::CompactArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
 }

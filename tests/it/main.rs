@@ -6,6 +6,7 @@ mod bundle;
 mod bundles;
 mod classes;
 mod cli;
+mod compact;
 mod crash;
 mod golden;
 mod hostile;
