@@ -75,7 +75,9 @@ fn hold(tenant: &str) -> Hold {
 #[test]
 fn neighbours_in_time_are_merged_up_to_the_target_and_large_files_stay() {
     let sizes = [50, 60, 10, 64, 20, 5];
-    let files = sizes.iter().zip(0..).map(|(size, number)| file("acme", 24, number, size * MIB)).rev().collect();
+    let mut files: Vec<LiveFile> =
+        (0..).zip(sizes).map(|(number, size)| file("acme", 24, number, size * MIB)).collect();
+    files.reverse();
     let plan = decide(&Policy::default(), &[], NOW, files);
     assert_eq!(groups(&plan), [("acme".to_owned(), vec![0, 1, 2]), ("acme".to_owned(), vec![4, 5])]);
     assert_eq!(stays(&plan), [("stays: large enough".to_owned(), 1)]);
