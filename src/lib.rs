@@ -1,13 +1,14 @@
 //! `tier` archives events for years, cheaply, and answers SQL over them.
 //!
 //! ```text
-//! exports ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
-//!                │                        │ lifecycle, by the events' age
-//!                │                        └▶ _bundles/month=/bucket=/*.parquet   a month's cells as few objects, any class
-//!                └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
-//!                                   │                    └▶ _tier/pack/*.pack   footers and cells of what may be archived
-//!                  query ◀──────────┘  prune by root, leaf, file, cell, row group, page; never list data
-//!                    └── restore ─▶ a readable copy of exactly what a question needs, for a while
+//! exports, Cassandra ─▶ archive ─▶ events/date=/event_type=/tenant_id=/*.parquet      any engine can read these
+//!              │           │                        │ lifecycle, by the events' age
+//!              │           │                        └▶ _bundles/month=/bucket=/*.parquet   a month's cells as few objects
+//!              │           └────▶ _tier/root/<version>.parquet ─▶ _tier/leaf/*.parquet   what exists, one atomic commit
+//!              │                              │                    └▶ _tier/pack/*.pack   footers of what may be archived
+//!              ▼                              │
+//!          days not sealed ─▶ query ◀─────────┘  prune by root, leaf, file, cell, row group, page; never list data
+//!                               └── restore ─▶ a readable copy of exactly what a question needs, for a while
 //! ```
 //!
 //! # What always holds
@@ -19,8 +20,11 @@
 //! - **An event is archived once.** Its identity is (tenant, type, date, event id); the same identity with the same
 //!   content is a duplicate, with other content a dead letter.
 //! - **An answer is never silently short.** What a query cannot read it names before it reads anything.
+//! - **A date is answered by one side or by both, never by neither.** From its seal on it is the archive's; before, hot
+//!   tier and archive together, without counting an event twice.
 //! - **Nothing is deleted unasked.** Data expires only by a rule that says so, never under a legal hold, and leaves the
-//!   catalog first; objects go when no version that may still be read needs them.
+//!   catalog first; objects go when no version that may still be read needs them. Rows of the hot tier go only by
+//!   `tier hot trim`, each compared with the archive before.
 //! - **Memory is bounded** by a setting, however large the input and however many cells it has.
 //!
 //! # The catalog's format
@@ -39,6 +43,7 @@
 //!   copy of its last bytes, page index and footer; the leaf says where. See [`data::pack`].
 //! - `_tier/restore/<job>.json`: what a restore job asked for, and for which question.
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
+//! - `_tier/lease/`, `_tier/run/`: who runs the nightly job, and how its runs ended, as JSON.
 //! - `_tier/vault/`: one JSON record per copy of a data file in a Glacier vault.
 //! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
 //!
@@ -56,7 +61,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`compact`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`compact`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -76,6 +81,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod rehydrate;
 pub mod restore;
 pub mod scan;
 pub mod simulate;

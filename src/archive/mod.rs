@@ -26,8 +26,8 @@ mod write;
 
 pub use dead_letters::{DeadLetterLimit, Example, list_dead_letters, read_dead_letters};
 pub use hot::{
-    DayReport, Days, FailedDay, HotReport, RunRecord, SealReport, Unarchived, Why, from_hot, last_run,
-    look_for_unarchived, seal_dates,
+    DayReport, Days, FailedDay, HotReport, KeptDay, RunRecord, SealReport, Stays, TrimDay, TrimPlan, TrimReport,
+    TrimRequest, Unarchived, Why, from_hot, last_run, look_for_unarchived, plan_trim, seal_dates, trim,
 };
 pub use plan::{ArchivePlan, PlannedExport, plan};
 pub use replay::{Replay, discard, replay};

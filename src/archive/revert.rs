@@ -22,7 +22,8 @@ pub struct RevertReport {
 }
 
 /// Removes the files that `version` added and frees its exports. Refused where later commits rely on them: because they
-/// added to the same cells, or dropped records as duplicates on the same dates.
+/// added to the same cells, or dropped records as duplicates on the same dates; and where the hot tier's rows were deleted
+/// because the archive has them.
 pub async fn revert(ctx: &Ctx, version: u64) -> Result<RevertReport> {
     let newest = Snapshot::open(&ctx.store).await?;
     if newest.root().document.reverted.contains(&version) {
@@ -40,6 +41,7 @@ pub async fn revert(ctx: &Ctx, version: u64) -> Result<RevertReport> {
     let files = newest.files(of_version).await?;
     let cells: HashSet<Partition> = files.iter().filter_map(|file| file.partition()).collect();
     check_later(&newest, version, &cells).await?;
+    check_trimmed(&newest, &cells)?;
     let exports = newest.find_exports(|entry| entry.version == version).await?.len() as u64;
     let (rows, bytes) = files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.size_bytes));
     let mut operation = Operation::new("revert", newest.version());
@@ -66,6 +68,19 @@ pub async fn revert(ctx: &Ctx, version: u64) -> Result<RevertReport> {
             exports,
         }),
         Outcome::Conflict(why) => Err(Error::new(Kind::TryAgain, why).hint("run it again")),
+    }
+}
+
+fn check_trimmed(newest: &Snapshot, cells: &HashSet<Partition>) -> Result<()> {
+    let seals = &newest.root().document.seals;
+    let is_trimmed = |cell: &&Partition| seals.get(cell.date).is_some_and(|seal| seal.trimmed);
+    match cells.iter().filter(is_trimmed).map(|cell| cell.date).min() {
+        None => Ok(()),
+        Some(date) => Err(Error::usage(format!(
+            "only the archive has the events of {date}: `tier hot trim` deleted them from the hot tier"
+        ))
+        .code("trimmed")
+        .hint("bring them back first: tier rehydrate --to ndjson FOLDER, or --to hot")),
     }
 }
 

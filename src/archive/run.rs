@@ -233,6 +233,13 @@ pub(super) async fn archive_batch(
     Err(Error::new(Kind::TryAgain, "other runs kept changing the same cells").hint("run it again when they are done"))
 }
 
+/// Of a process's memory what rows may take while they are read, and a thread's cell while it is written: what was
+/// measured to stay within the bound. A cell is there three times: gathered, sorted, encoded.
+pub(super) fn row_memory(memory_bytes: u64, threads: usize) -> (usize, usize) {
+    let memory = (memory_bytes.max(MIN_MEMORY_BYTES) as usize).saturating_sub(BASE_BYTES);
+    (memory * 2 / 5, memory / (8 * threads))
+}
+
 struct Batch {
     ctx: Ctx,
     request: ArchiveRequest,
@@ -252,13 +259,11 @@ struct Prepared {
 impl Batch {
     fn prepare(&self, runtime: &Handle) -> Result<Prepared> {
         let Batch { ctx, request, inputs, snapshot, .. } = self;
-        let memory = (request.memory_bytes.max(MIN_MEMORY_BYTES) as usize).saturating_sub(BASE_BYTES);
+        let (buffer_bytes, cell_bytes) = row_memory(request.memory_bytes, request.threads);
         let base_schema = self.base_schema()?;
         let rules = self.rules(&base_schema);
-        // What was measured to stay within the bound: two fifths for rows, and while cells are written an eighth of the
-        // rest for each thread's cell, which is there three times: gathered, sorted, encoded.
         let dead = self.collector(runtime)?;
-        let decoded = read::decode(ctx, runtime, inputs, rules, dead, memory * 2 / 5, request.threads)?;
+        let decoded = read::decode(ctx, runtime, inputs, rules, dead, buffer_bytes, request.threads)?;
         self.check_counts(&decoded)?;
         self.check_dead_letters(&decoded)?;
         let schema = decoded.rules.columns.settle(&base_schema)?;
@@ -271,7 +276,7 @@ impl Batch {
             snapshot: snapshot.as_ref(),
             schema: &schema,
             layout: &layout,
-            cell_bytes: memory / (8 * request.threads),
+            cell_bytes,
             threads: request.threads,
         };
         let written = writing.write_cells()?;

@@ -47,6 +47,8 @@ pub struct Change {
     pub remove_holds: Vec<String>,
     /// Dates that the archive answers for from this commit on.
     pub seals: BTreeMap<Date, NewSeal>,
+    /// Sealed dates whose rows are going to be deleted from the hot tier. All of their cells are relied on.
+    pub trims: BTreeSet<Date>,
     /// The schema after the change, made from the base's.
     pub schema: Option<Schema>,
     pub mapping: Option<Mapping>,
@@ -70,6 +72,7 @@ impl Change {
             add_holds: Vec::new(),
             remove_holds: Vec::new(),
             seals: BTreeMap::new(),
+            trims: BTreeSet::new(),
             schema: None,
             mapping: None,
             exports: Vec::new(),
@@ -104,7 +107,7 @@ struct Table {
 /// Commits `change`, which was decided on `base` (`None`: on an empty archive).
 ///
 /// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
-/// in `base`, and so those of dates sealed as a mirror of the hot tier; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
+/// in `base`, and so those of dates sealed as a mirror of the hot tier, or trimmed; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
 /// still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
 /// files to remove are there, and under no hold where the change heeds holds; and that the gc floor has not passed the
 /// base.
@@ -250,7 +253,7 @@ async fn next_root(
 /// Unseals dates that lost events to a revert, while the hot tier may still have them; notes which dates are no mirror of
 /// it any more; and seals the change's own dates.
 fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTreeSet<Date>) {
-    let is_in_hot = |date: &&Date| seals.get(**date).is_some_and(|seal| seal.read.is_some());
+    let is_in_hot = |date: &&Date| seals.get(**date).is_some_and(|seal| seal.read.is_some() && !seal.trimmed);
     let unsealed: Vec<Date> = reverted.iter().filter(is_in_hot).copied().collect();
     unsealed.into_iter().for_each(|date| seals.remove(date));
     let touched: Vec<_> = cells.iter().chain(change.remove.iter().map(|live| &live.file)).map(|f| &f.dates).collect();
@@ -261,6 +264,7 @@ fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTree
     for (date, new) in &change.seals {
         seals.set(*date, new.incomplete, new.read.clone());
     }
+    change.trims.iter().for_each(|date| seals.trim(*date));
 }
 
 /// Marks the files deleted in their leaves, which leave the root when they are empty.
@@ -360,7 +364,8 @@ async fn precondition(base: Option<&Snapshot>, newest: &Snapshot, change: &Chang
         return Ok(Some("another run committed".to_owned()));
     }
     let mirrors = change.seals.iter().filter(|(_, new)| new.read.as_ref().is_some_and(|read| read.is_mirror));
-    cells_changed(base, newest, &change.relies_on, &mirrors.map(|(date, _)| *date).collect()).await
+    let whole_dates = mirrors.map(|(date, _)| *date).chain(change.trims.iter().copied()).collect();
+    cells_changed(base, newest, &change.relies_on, &whole_dates).await
 }
 
 /// The hold on a file that the change removes, where it must heed holds.

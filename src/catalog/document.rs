@@ -102,7 +102,7 @@ impl RootDocument {
 /// What a commit did. The kind is text in the document, so that an older reader can still show a newer kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`; later kinds are readable too.
+    /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`, `seal`, `trim`; later kinds are readable too.
     pub kind: String,
     /// The version the operation's decisions were made on.
     pub base_version: u64,

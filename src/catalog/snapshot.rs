@@ -144,6 +144,12 @@ impl Snapshot {
         Snapshot { store: store.clone(), root: Arc::new(root), sha256: sha256.into() }
     }
 
+    /// The same version as if these were all of its leaves: to be read, not to be built upon.
+    pub fn with_leaves(&self, leaves: Vec<LeafRef>) -> Self {
+        let root = Root { document: self.root.document.clone(), leaves };
+        Snapshot { root: Arc::new(root), ..self.clone() }
+    }
+
     pub fn store(&self) -> &Store {
         &self.store
     }

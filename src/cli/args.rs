@@ -6,7 +6,9 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, compact, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
+use super::{
+    archive, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum, vault,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,9 +16,9 @@ Examples:
   tier query --archive ./a \"SELECT event_type, count(*) FROM events GROUP BY event_type\"
   tier status --archive ./a
 
-Every day:  archive, query, status
+Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       dead-letter, revert, compact, vacuum
+Care:       dead-letter, revert, compact, vacuum, hot
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -134,6 +136,8 @@ pub enum Verb {
     DeadLetter(dead_letter::DeadLetterArgs),
     /// Take back what one version added
     Revert(revert::RevertArgs),
+    /// Bring archived events back: into files, or into the hot tier
+    Rehydrate(rehydrate::RehydrateArgs),
     /// Make archived files readable for a while: what it costs, when it is ready
     Restore(restore::RestoreArgs),
     /// Show what an archive will cost, year by year, before there is one
@@ -144,8 +148,8 @@ pub enum Verb {
     Hold(hold::HoldArgs),
     /// Keep second copies in a Glacier vault that you already have
     Vault(vault::VaultArgs),
-    /// Merge the small files that late events and replays made
-    Compact(compact::CompactArgs),
+    /// Delete rows from the hot tier that the archive has
+    Hot(hot::HotArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
 }

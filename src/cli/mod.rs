@@ -5,6 +5,7 @@ mod args;
 mod compact;
 mod dead_letter;
 mod hold;
+mod hot;
 mod hot_settings;
 mod lifecycle;
 mod parse;
@@ -12,6 +13,7 @@ mod policy;
 mod progress;
 pub mod query;
 mod question;
+mod rehydrate;
 mod restore;
 mod revert;
 mod settings;
@@ -93,6 +95,8 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Revert(args) => revert::run(&App::open(settings, ui).await?, args).await,
             Verb::Lifecycle(args) => lifecycle::run(&App::open(settings, ui).await?, args).await,
             Verb::Hold(args) => hold::run(&App::open(settings, ui).await?, args).await,
+            Verb::Rehydrate(args) => rehydrate::run(&App::open(settings, ui).await?, args).await,
+            Verb::Hot(args) => hot::run(&App::open(settings, ui).await?, args).await,
             Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
             Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),

@@ -212,7 +212,7 @@ async fn answer(
 }
 
 /// Drops the work, and with it what is in flight, when the user wants to stop.
-async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn until_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T>>) -> Result<T> {
     let stopped = async {
         loop {
             if let Some(kind) = stop.requested() {

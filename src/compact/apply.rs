@@ -105,8 +105,8 @@ impl Run<'_> {
         let due: Vec<&Group> = groups.iter().filter(|group| live.inputs(group).is_some()).collect();
         let skipped = groups.iter().filter(|group| live.inputs(group).is_none());
         report.given_up += skipped.map(|group| group.files.len() as u64).sum::<u64>();
-        let merged: Vec<Merged<'_>> = futures::stream::iter(due)
-            .map(|group| self.merge(&newest, group))
+        let merges: Vec<_> = due.into_iter().map(|group| self.merge(&newest, group)).collect();
+        let merged: Vec<Merged<'_>> = futures::stream::iter(merges)
             .buffered(GROUPS_IN_FLIGHT)
             .try_collect()
             .await?;

@@ -22,6 +22,9 @@ pub struct Seal {
     /// The last read of the hot tier, while it may still have events of the date; absent of dates sealed by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<HotRead>,
+    /// Rows of the date were deleted from the hot tier, because the archive has them; it stays so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trimmed: bool,
 }
 
 /// How a date was last read from the hot tier.
@@ -61,9 +64,23 @@ impl Seals {
 
     /// Seals a date, or replaces what is known of it.
     pub fn set(&mut self, date: Date, incomplete: bool, read: Option<HotRead>) {
-        self.remove(date);
-        let at = self.0.partition_point(|seal| seal.last < date);
-        self.0.insert(at, Seal { first: date, last: date, incomplete, read });
+        let trimmed = self.get(date).is_some_and(|seal| seal.trimmed);
+        self.put(Seal { first: date, last: date, incomplete, read, trimmed });
+    }
+
+    /// Of a sealed date the hot tier no longer has all that it had.
+    pub fn trim(&mut self, date: Date) {
+        if let Some(seal) = self.get(date) {
+            let incomplete = seal.incomplete;
+            self.put(Seal { first: date, last: date, incomplete, read: None, trimmed: true });
+        }
+    }
+
+    /// Replaces what is known of one date.
+    fn put(&mut self, seal: Seal) {
+        self.remove(seal.first);
+        let at = self.0.partition_point(|other| other.last < seal.first);
+        self.0.insert(at, seal);
         self.join();
     }
 
@@ -89,7 +106,8 @@ impl Seals {
 
     fn join(&mut self) {
         self.0.dedup_by(|next, seal| {
-            let same = seal.incomplete == next.incomplete && seal.read == next.read;
+            let known = |seal: &Seal| (seal.incomplete, seal.read.clone(), seal.trimmed);
+            let same = known(seal) == known(next);
             let joined = same && seal.last.tomorrow().is_ok_and(|date| date == next.first);
             if joined {
                 seal.last = next.last;
@@ -165,6 +183,16 @@ mod tests {
         all.remove(date(2026, 8, 9));
         assert_eq!(ranges(&all), [(2, 2), (4, 5)]);
         assert!(!all.contains(date(2026, 8, 3)) && all.contains(date(2026, 8, 4)));
+    }
+
+    #[test]
+    fn a_trimmed_date_stays_trimmed_when_it_is_read_again() {
+        let mut all = seals(&[1, 2, 3]);
+        all.trim(date(2026, 8, 2));
+        all.trim(date(2026, 8, 9));
+        assert_eq!(ranges(&all), [(1, 1), (2, 2), (3, 3)]);
+        all.set(date(2026, 8, 2), false, Some(HotRead { at: Timestamp::UNIX_EPOCH, rows: 1, is_mirror: false }));
+        assert!(all.get(date(2026, 8, 2)).is_some_and(|seal| seal.trimmed && seal.read.is_some()));
     }
 
     #[test]

@@ -94,6 +94,13 @@ impl Engine {
         Ok(Engine { ctx: ctx.clone(), session, table, hot, settings: settings.clone(), opening })
     }
 
+    /// Over what a caller has opened: a version, or some leaves of it; without the hot tier.
+    pub fn over(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot) -> Result<Self> {
+        let table = Arc::new(EventsTable::new(snapshot));
+        let session = session::open(ctx, table.clone(), settings)?;
+        Ok(Engine { ctx: ctx.clone(), session, table, hot: None, settings: settings.clone(), opening: None })
+    }
+
     pub fn snapshot(&self) -> &Snapshot {
         self.table.snapshot()
     }

@@ -54,6 +54,8 @@ pub struct PlannedFiles {
     pub archived: BTreeMap<String, ArchivedShare>,
     /// First days of the months that files lie in.
     pub months: BTreeSet<Date>,
+    /// Of the events that may be read.
+    pub dates: BTreeSet<Date>,
 }
 
 /// What a scan takes of one file, noted in its `PartitionedFile`.
@@ -62,6 +64,8 @@ pub struct Share {
     path: Arc<str>,
     storage_class: StorageClass,
     dates: KeyRange<Date>,
+    /// Those that are needed of the range.
+    days: Arc<[Date]>,
     requests: u64,
     bytes: u64,
     rows: u64,
@@ -76,7 +80,13 @@ impl Share {
         // Its end first, then each row group's columns.
         let requests =
             if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
-        Self::new(file, requests, file.size_bytes, file.rows, tenants)
+        Self::new(
+            file,
+            Taken { files: 1, requests, bytes: file.size_bytes },
+            file.rows,
+            tenants,
+            [file.dates.min].into(),
+        )
     }
 
     pub fn of_row_groups(needed: &Needed, groups: &[RowGroupRows]) -> Self {
@@ -90,10 +100,12 @@ impl Share {
         let is_small = file.size_bytes <= WHOLE_FILE_BYTES;
         let (requests, bytes) =
             if is_small { (1, file.size_bytes) } else { (sum(|group| group.requests), sum(|group| group.bytes)) };
-        Self::new(file, requests, bytes, rows, tenants)
+        let days: BTreeSet<Date> = needed.runs().map(|run| run.dates.min).collect();
+        Self::new(file, Taken { files: 1, requests, bytes }, rows, tenants, days.into_iter().collect())
     }
 
-    fn new(file: &DataFile, requests: u64, bytes: u64, rows: u64, tenants: BTreeSet<String>) -> Self {
+    fn new(file: &DataFile, taken: Taken, rows: u64, tenants: BTreeSet<String>, days: Arc<[Date]>) -> Self {
+        let Taken { requests, bytes, .. } = taken;
         let archived = file.storage_class.is_archived().then(|| {
             Arc::new(ArchivedShare {
                 path: file.path.clone(),
@@ -106,7 +118,8 @@ impl Share {
             })
         });
         let path = file.path.as_str().into();
-        Share { path, storage_class: file.storage_class, dates: file.dates.clone(), requests, bytes, rows, archived }
+        let (storage_class, dates) = (file.storage_class, file.dates.clone());
+        Share { path, storage_class, dates, days, requests, bytes, rows, archived }
     }
 }
 
@@ -147,6 +160,7 @@ impl PlannedFiles {
         self.bytes += share.bytes;
         self.rows += share.rows;
         self.months.extend([share.dates.min.first_of_month(), share.dates.max.first_of_month()]);
+        self.dates.extend(share.days.iter().copied());
         if let Some(archived) = &share.archived {
             match self.archived.get_mut(&archived.path) {
                 Some(known) => {

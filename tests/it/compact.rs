@@ -278,7 +278,7 @@ async fn two_merges_and_an_append_at_the_same_moment_lose_and_double_nothing() {
 
 #[test]
 fn the_command_plans_merges_and_says_so() {
-    let tier = Tier::new();
+    let mut tier = Tier::new();
     tier.set("TIER_ARCHIVE", "archive");
     for (name, ids) in [("a.ndjson", 0..20), ("b.ndjson", 20..40), ("c.ndjson", 40..60)] {
         tier.write(name, lines(ids));

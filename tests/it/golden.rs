@@ -10,12 +10,12 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use tier::catalog::{Change, DeadLetterFile, FileAudit, NewFile, Operation, Outcome, Snapshot, Stub, commit};
+use tier::catalog::{Change, DeadLetterFile, FileAudit, NewFile, NewSeal, Operation, Outcome, Snapshot, Stub, commit};
 use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::data::pack::{self, CellRows, PackBuilder, Packed};
 use tier::model::{
-    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, KeyRange, Mapping, Reason, Schema, StorageClass,
+    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, HotRead, KeyRange, Mapping, Reason, Schema, StorageClass,
 };
 use tier::progress::{Silent, Stop};
 use tier::store::{ClassTime, Layout, Store};
@@ -131,6 +131,20 @@ async fn write_classes(ctx: &Context) -> Snapshot {
     newest
 }
 
+/// A third version that seals dates: two by hand, of which one may be incomplete, and one that was read from the hot tier.
+async fn write_seals(ctx: &Context) -> Snapshot {
+    let before = write_archive(ctx).await;
+    let mut change = Change::new(Operation::new("seal", 2));
+    let read = HotRead { at: NOW.parse().unwrap(), rows: 12, is_mirror: true };
+    for (date, incomplete, read) in
+        [("2026-08-22", true, None), ("2026-08-23", false, None), ("2026-08-24", false, Some(read))]
+    {
+        change.seals.insert(date.parse().unwrap(), NewSeal { incomplete, read });
+    }
+    let layout = Layout::for_run(2, &ctx.random.id());
+    committed(commit(ctx, Some(&before), &layout, change).await.unwrap())
+}
+
 fn committed(outcome: Outcome) -> Snapshot {
     match outcome {
         Outcome::Committed(snapshot) => snapshot,
@@ -140,8 +154,9 @@ fn committed(outcome: Outcome) -> Snapshot {
 
 /// As the first tier wrote it, without anything of storage classes.
 const FIRST: &str = "v1";
-/// As today's tier writes it.
-const TODAY: &str = "v1-classes";
+/// As today's tier writes it, with storage classes, and with seals.
+const CLASSES: &str = "v1-classes";
+const SEALS: &str = "v1-seals";
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -160,7 +175,8 @@ async fn objects(store: &Store) -> Vec<(String, Bytes)> {
 #[tokio::test]
 async fn an_archive_of_format_1_reads_as_it_was_written() {
     reads_as_it_was_written(FIRST, async |ctx| write_archive(ctx).await).await;
-    let store = reads_as_it_was_written(TODAY, async |ctx| write_classes(ctx).await).await;
+    reads_as_it_was_written(SEALS, async |ctx| write_seals(ctx).await).await;
+    let store = reads_as_it_was_written(CLASSES, async |ctx| write_classes(ctx).await).await;
     let files = Snapshot::open(&store).await.unwrap().files(|_| true).await.unwrap();
     let bundle: Vec<DataFile> = files.into_iter().filter(DataFile::is_bundle).collect();
     let packed = pack::read(&store, &bundle).await.unwrap().remove(0).expect("a bundle has a pack");
@@ -188,17 +204,22 @@ async fn reads_as_it_was_written(name: &str, write: impl AsyncFn(&Context) -> Sn
 
 #[tokio::test]
 async fn todays_catalog_files_have_the_golden_columns_and_documents() {
+    is_written_as_it_was(CLASSES, async |ctx| write_classes(ctx).await).await;
+    is_written_as_it_was(SEALS, async |ctx| write_seals(ctx).await).await;
+}
+
+async fn is_written_as_it_was(name: &str, write: impl AsyncFn(&Context) -> Snapshot) {
     let ctx = context(Store::memory());
-    write_classes(&ctx).await;
+    write(&ctx).await;
     let today = objects(&ctx.store).await;
     if std::env::var_os("TIER_WRITE_GOLDEN").is_some() {
         for (path, bytes) in &today {
-            let path = golden(TODAY).join(path);
+            let path = golden(name).join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
     }
-    let store = Store::open(&golden(TODAY).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
+    let store = Store::open(&golden(name).to_string_lossy().parse().unwrap(), ClassTime::default()).await.unwrap();
     let golden = objects(&store).await;
     let names = |objects: &[(String, Bytes)]| objects.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
     assert_eq!(names(&today), names(&golden));

@@ -21,6 +21,7 @@ mod query;
 mod query_output;
 mod readers;
 mod readme;
+mod rehydrate;
 mod restore;
 mod simulate;
 mod simulated;

@@ -174,7 +174,8 @@ async fn words_go_to_stderr_and_the_report_to_its_file() {
     assert_eq!(
         report,
         serde_json::json!({
-            "format_version": "1.0", "version": 1, "rows": 1, "complete": true, "missing": [], "files_total": 2,
+            "format_version": "1.0", "version": 1, "rows": 1, "complete": true, "missing": [], "possibly_incomplete": [],
+            "files_total": 2,
             "files_pruned": 2, "files_scanned": 0, "files_archived": 0,
             "hot_missing": null, "hot_partitions": 0, "hot_rows": 0, "hot_refused": 0,
             "requests": {"list": 1, "get": 3, "head": 0}, "bytes_read": null, "elapsed_ms": null,

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::cassandra::{Keyspace, contact_point};
+use crate::support::events::row;
 use crate::support::tier::{Tier, sample_data};
 
 const README: &str = include_str!("../../README.md");
@@ -84,6 +86,18 @@ fn the_examples_of_archive_and_query_run() {
 }
 
 #[test]
+fn events_come_back_out_as_shown() {
+    let tier = folder();
+    run(&tier, "tier archive sample-data --archive ./archive");
+    let [commands] = &blocks("Back out again", "sh")[..] else { panic!("one block") };
+    let (_, stderr) = run(&tier, commands);
+    let shown = ["1,147 events of 7 days in out/", "1,500 events of 7 days in log/", "next: --since 1", "0 events"];
+    assert!(shown.iter().all(|words| stderr.contains(words)), "{stderr}");
+    let (_, stderr) = run(&tier, "tier archive out/ --archive ./again");
+    assert!(stderr.contains("1,147 new"), "{stderr}");
+}
+
+#[test]
 fn the_deep_tier_is_rehearsed_on_a_folder() {
     let tier = folder();
     run(&tier, "tier archive sample-data --archive ./archive --now 2026-09-01");
@@ -139,4 +153,26 @@ fn other_engines_read_the_tree_as_shown() {
     let output = Command::new(python).args(["-c", &script]).current_dir(tier.path("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1500 1500 1500");
+}
+
+/// Against the tests' Cassandra, which asks for no password and speaks no TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_hot_tier_run() {
+    let keyspace = Keyspace::fresh().await;
+    keyspace.create_events("events", "((tenant_id, day), event_id)", 90 * 86_400).await;
+    keyspace.insert("events", &[row("2026-08-24", "acme", "login", "1", 5)], None).await;
+    let [settings] = &blocks("From Cassandra", "toml")[..] else { panic!("one block") };
+    let of_this_cluster = |line: &str| match line.split(" = ").next().unwrap() {
+        "contact_points" => format!("contact_points = [\"{}\"]\n", contact_point()),
+        "keyspace" => format!("keyspace = \"{}\"\n", keyspace.name),
+        "user" | "tls" | "datacenter" => String::new(),
+        _ => format!("{line}\n"),
+    };
+    let tier = Tier::new();
+    let settings: String = settings.lines().map(of_this_cluster).collect();
+    tier.write("tier.toml", format!("[archive]\nurl = \"archive\"\n{settings}"));
+    let [commands] = &blocks("From Cassandra", "sh")[..] else { panic!("one block") };
+    let (stdout, stderr) = run(&tier, &format!("export TIER_NOW=2026-08-26T03:00:00Z\n{commands}"));
+    assert!(stdout.contains("sealed    2026-08-24 to 2026-08-25"), "{stdout}");
+    assert!(stderr.contains("2026-08-24 sealed: 1 rows, counted 1 · 1 new"), "{stderr}");
 }

@@ -20,7 +20,7 @@ use crate::hot::{Cassandra, Read, Restriction, Unit};
 use crate::model::{KeySource, Mapping, Partition, Schema};
 
 /// A day to read, and where its rows are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HotDay {
     pub date: Date,
     /// Its first events have expired already.

@@ -12,7 +12,7 @@ use crate::hot::HotSettings;
 use crate::model::Seals;
 
 /// Late events come mostly soon: so many of the newest sealed days are read again every night.
-const NIGHTLY_DAYS: i64 = 3;
+const NIGHTLY_DAYS: usize = 3;
 
 /// A second run of the same night reads no day again.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(20);
@@ -78,20 +78,25 @@ pub fn due(hot: &HotSettings, seals: &Seals, there: &BTreeSet<Date>, days: Days,
         .filter(|date| !seals.contains(*date))
         .map(|date| Due { date, why: Why::New, incomplete: is_incomplete(hot, seals, date, now) })
         .collect();
-    let again = there.iter().filter(|date| **date <= last).filter_map(|&date| {
-        let why = again(hot, seals, date, last_closed, now)?;
-        Some(Due { date, why, incomplete: is_incomplete(hot, seals, date, now) })
+    let was_read = |date: &&Date| seals.get(**date).is_some_and(|seal| seal.read.is_some());
+    let newest: BTreeSet<&Date> = there.iter().rev().filter(was_read).take(NIGHTLY_DAYS).collect();
+    let again = there.iter().filter(|date| **date <= last).filter_map(|date| {
+        let why = again(hot, seals, *date, newest.contains(date), now)?;
+        Some(Due { date: *date, why, incomplete: is_incomplete(hot, seals, *date, now) })
     });
     all.extend(again);
     Ok(all)
 }
 
-/// Why a sealed day should be read again.
-fn again(hot: &HotSettings, seals: &Seals, date: Date, last_closed: Date, now: Timestamp) -> Option<Why> {
-    let read = seals.get(date)?.read.as_ref()?;
+/// Why a sealed day should be read again; the newest are every night.
+fn again(hot: &HotSettings, seals: &Seals, date: Date, is_newest: bool, now: Timestamp) -> Option<Why> {
+    let seal = seals.get(date)?;
+    let Some(read) = &seal.read else {
+        // What came after the rest was deleted, or what a killed trim has left.
+        return seal.trimmed.then_some(Why::Late);
+    };
     let last_read_at = hot.expires_from(date).checked_sub((LAST_READ_DAYS * 24).hours()).ok()?;
-    let is_new = date > last_closed.checked_sub(NIGHTLY_DAYS.days()).ok()?;
-    if is_new && now.duration_since(read.at) >= AGAIN_AFTER {
+    if is_newest && now.duration_since(read.at) >= AGAIN_AFTER {
         return Some(Why::Late);
     }
     (read.at < last_read_at && last_read_at <= now && now < hot.expired_at(date)).then_some(Why::Expiring)
@@ -177,7 +182,7 @@ mod tests {
         let seals = sealed(&[3, 4, 5, 6, 7, 8], "2026-08-09T03:00:00Z");
         let there = august(&[3, 4, 5, 6, 7, 8, 9, 10]);
         let due = due(&hot(), &seals, &there, Days::All, at("2026-08-11T03:00:00Z")).unwrap();
-        assert_eq!(shown(&due), [(9, Why::New), (10, Why::New), (8, Why::Late)]);
+        assert_eq!(shown(&due), [(9, Why::New), (10, Why::New), (6, Why::Late), (7, Why::Late), (8, Why::Late)]);
     }
 
     #[test]
@@ -193,12 +198,20 @@ mod tests {
             shown(&due(&hot(), seals, &august(&[1]), Days::Only(date(2026, 8, 1)), at(now)).unwrap())
         };
         assert_eq!(all("2026-10-20T03:00:00Z", &seals), [(1, Why::Asked)]);
-        let why =
-            |read: &str, now: &str| again(&hot(), &sealed(&[1], read), date(2026, 8, 1), date(2026, 10, 19), at(now));
+        let why = |read: &str, now: &str| again(&hot(), &sealed(&[1], read), date(2026, 8, 1), false, at(now));
         assert_eq!(why("2026-08-04T03:00:00Z", "2026-10-19T23:00:00Z"), None);
         assert_eq!(why("2026-08-04T03:00:00Z", "2026-10-20T03:00:00Z"), Some(Why::Expiring));
         assert_eq!(why("2026-10-20T03:00:00Z", "2026-10-21T03:00:00Z"), None);
         assert_eq!(why("2026-08-04T03:00:00Z", "2026-12-01T03:00:00Z"), None);
+    }
+
+    #[test]
+    fn what_is_there_of_a_trimmed_day_is_read() {
+        let mut seals = sealed(&[1, 2], "2026-08-04T03:00:00Z");
+        seals.trim(date(2026, 8, 2));
+        seals.set(date(2026, 8, 3), false, None);
+        let due = due(&hot(), &seals, &august(&[1, 2, 3]), Days::Until(date(2026, 8, 3)), at("2026-08-20T03:00:00Z"));
+        assert_eq!(shown(&due.unwrap()), [(2, Why::Late)]);
     }
 
     #[test]

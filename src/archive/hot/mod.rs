@@ -16,6 +16,7 @@ mod due;
 mod record;
 mod report;
 mod seal;
+mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::run::{ArchiveRequest, archive, archive_batch};
 use crate::catalog::{Lease, Snapshot};
 use crate::clock::Stopwatch;
 use crate::context::Context as Ctx;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::hot::{Cassandra, CassandraSettings, HotSettings, Partition, Place, Restriction, Unit};
 use crate::model::{Mapping, Seals, micros_of_timestamp};
 
@@ -37,8 +38,9 @@ pub use record::{RunRecord, last_run};
 pub use report::{DayReport, FailedDay, HotReport, Unarchived};
 pub use seal::{SealReport, seal_dates};
 pub(super) use seal::{new_seal, seal_closed};
+pub use trim::{KeptDay, Stays, TrimDay, TrimPlan, TrimReport, TrimRequest, plan_trim, trim};
 
-/// A request's own retries are over when a day cannot be read; other days may still be.
+/// Why a day cannot be archived though others may be; after any other error the run ends, with what it has done.
 const OTHERS_MAY_DO: [&str; 2] = ["too-many-dead-letters", "hot-changing"];
 
 /// The days of a table by date; `None` where its layout has none.
@@ -51,9 +53,10 @@ pub async fn from_hot(ctx: &Ctx, request: &ArchiveRequest, hot: &HotSettings, da
         Place::Cassandra(cassandra) => from_cassandra(ctx, request, hot, cassandra, days, &lease).await,
         Place::Exports(exports) => from_exports(ctx, request, hot, &exports.address, days).await,
     };
-    let released = lease.release().await;
-    let report = outcome?;
-    released.map(|()| report)
+    if let Err(error) = lease.release().await {
+        ctx.progress.warn(&format!("the lease is not released and ends by itself: {error}"));
+    }
+    outcome
 }
 
 async fn from_cassandra(
@@ -67,12 +70,8 @@ async fn from_cassandra(
     let watch = Stopwatch::start();
     let source = Cassandra::open(cassandra, hot.warn_days).await?;
     hot.check_ttl(&source)?;
-    let there = find_days(&source).await?;
+    let (there, dates) = find_days(&source, &cassandra.columns.mapping).await?;
     let seals = newest_seals(ctx).await?;
-    let dates: BTreeSet<Date> = match &there {
-        Some(there) => there.keys().copied().collect(),
-        None => source.dates(&cassandra.columns.mapping).await?,
-    };
     let mut report = HotReport { source: source.name(), ..HotReport::default() };
     for due in due(hot, &seals, &dates, days, ctx.now())? {
         ctx.stop.check()?;
@@ -80,15 +79,18 @@ async fn from_cassandra(
         let day = hot_day(&source, due, there.as_ref());
         match archive_day(ctx, request, &cassandra.columns.mapping, day, due).await {
             Ok(done) => report.add(done),
-            Err(error) if OTHERS_MAY_DO.contains(&error.stable_code()) => {
-                ctx.progress.warn(&format!("{} is not archived: {error}", due.date));
+            Err(error) => {
+                let goes_on = OTHERS_MAY_DO.contains(&error.stable_code());
                 report.failed.push(FailedDay { date: due.date, error });
+                if !goes_on {
+                    break;
+                }
             }
-            Err(error) => return Err(error).with_context(|| format!("archive {}", due.date)),
         }
     }
-    let seals = newest_seals(ctx).await?;
-    report.unarchived = unarchived(hot, &seals, &dates, ctx);
+    if let Ok(seals) = newest_seals(ctx).await {
+        report.unarchived = unarchived(hot, &seals, &dates, ctx);
+    }
     report.elapsed_ms = watch.elapsed_ms();
     Ok(report)
 }
@@ -150,11 +152,14 @@ fn times_of(date: Date) -> (i64, i64) {
     (midnight(date), midnight(date.tomorrow().unwrap_or(Date::MAX)))
 }
 
-async fn find_days(source: &Cassandra) -> Result<There> {
-    match source.has_days() {
-        true => source.days().await.map(Some),
-        false => Ok(None),
+/// The partitions by day, where the layout has days, and the dates of which the hot tier has events.
+async fn find_days(source: &Cassandra, mapping: &Mapping) -> Result<(There, BTreeSet<Date>)> {
+    if !source.has_days() {
+        return Ok((None, source.dates(mapping).await?));
     }
+    let there = source.days().await?;
+    let dates = there.keys().copied().collect();
+    Ok((Some(there), dates))
 }
 
 async fn newest_seals(ctx: &Ctx) -> Result<Seals> {
@@ -174,9 +179,6 @@ pub async fn look_for_unarchived(ctx: &Ctx, hot: &HotSettings) -> Result<Vec<Una
     let Place::Cassandra(settings) = &hot.place else { return Ok(Vec::new()) };
     let source = Cassandra::open(settings, hot.warn_days).await?;
     hot.check_ttl(&source)?;
-    let there = match find_days(&source).await? {
-        Some(there) => there.into_keys().collect(),
-        None => source.dates(&settings.columns.mapping).await?,
-    };
-    Ok(unarchived(hot, &newest_seals(ctx).await?, &there, ctx))
+    let (_, dates) = find_days(&source, &settings.columns.mapping).await?;
+    Ok(unarchived(hot, &newest_seals(ctx).await?, &dates, ctx))
 }

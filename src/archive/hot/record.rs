@@ -54,7 +54,7 @@ impl RunRecord {
     }
 
     /// Writes down how it ended, and lets the oldest records go.
-    pub async fn end(mut self, ctx: &Ctx, exit_code: u8, outcome: Result<&HotReport, String>) -> Result<()> {
+    pub async fn end(mut self, ctx: &Ctx, exit_code: u8, outcome: &Result<HotReport>) -> Result<()> {
         self.ended = Some(ctx.now());
         self.exit_code = Some(exit_code);
         match outcome {
@@ -64,8 +64,10 @@ impl RunRecord {
                 self.accepted = report.accepted;
                 self.duplicate = report.duplicate;
                 self.dead_letter = report.dead_letter;
+                self.error =
+                    report.failed.first().map(|failed| format!("{}: {}", failed.date, failed.error.headline()));
             }
-            Err(error) => self.error = Some(error),
+            Err(error) => self.error = Some(error.headline()),
         }
         self.write(&ctx.store).await?;
         let all = ctx.store.list(Layout::RUNS, None).await?;

@@ -13,7 +13,7 @@ use crate::hot::HotSettings;
 use crate::model::DateRange;
 
 /// Done, but a person must look.
-const LOOK: u8 = 7;
+pub const LOOK: u8 = 7;
 
 /// Days that a line names before it only counts.
 const NAMED: usize = 5;
@@ -24,16 +24,13 @@ pub async fn run(app: &App, args: &ArchiveArgs) -> Result<u8> {
     let days = days(args)?;
     let record = RunRecord::begin(&app.context).await?;
     let outcome = archive::from_hot(&app.context, &request, &hot, days).await;
-    let (code, error) = match &outcome {
-        Ok(report) => match report.failed.first() {
-            Some(failed) => (failed.error.kind().exit_code(), None),
-            None => (if in_danger(&report.unarchived).is_empty() { 0 } else { LOOK }, None),
-        },
-        Err(error) => (error.kind().exit_code(), Some(error.headline())),
+    let code = match &outcome {
+        Ok(HotReport { failed, .. }) if !failed.is_empty() => failed[0].error.kind().exit_code(),
+        Ok(report) if in_danger(&report.unarchived).is_empty() => 0,
+        Ok(_) => LOOK,
+        Err(error) => error.kind().exit_code(),
     };
-    let recorded =
-        record.end(&app.context, code, error.map_or_else(|| outcome.as_ref().map_err(|_| String::new()), Err));
-    if let Err(error) = recorded.await {
+    if let Err(error) = record.end(&app.context, code, &outcome).await {
         app.ui.warn(&format!("the run is not recorded: {error}"));
     }
     let report = outcome?;
@@ -61,7 +58,7 @@ pub async fn seal(app: &App, args: &ArchiveArgs) -> Result<()> {
     Ok(())
 }
 
-fn no_hot_tier() -> Error {
+pub fn no_hot_tier() -> Error {
     Error::usage("no hot tier is named")
         .code("no-hot-tier")
         .hint("write `[hot]` with contact_points, keyspace and table into tier.toml, or `exports = \"FOLDER\"`")

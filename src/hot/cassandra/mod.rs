@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use self::client::Client;
@@ -128,6 +129,11 @@ impl Cassandra {
     /// Deletes a whole partition.
     pub async fn delete(&self, partition: &Partition) -> Result<()> {
         write::delete(&self.0, partition).await
+    }
+
+    /// Deletes the rows of a partition that were written up to a time, by the clock that their writers had.
+    pub async fn delete_written_until(&self, partition: &Partition, until: Timestamp) -> Result<()> {
+        write::delete_written_until(&self.0, partition, until).await
     }
 
     /// Inserts rows whose columns have the table's names; a `day` that the table wants is made from the time. Rows that

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use scylla::cluster::metadata::{ColumnType as CqlType, NativeType};
 use scylla::statement::prepared::PreparedStatement;
@@ -24,6 +25,18 @@ pub async fn delete(inner: &Inner, partition: &Partition) -> Result<()> {
     let phrase = || format!("delete {}", inner.table.describe_partition(partition));
     let statement = inner.client.prepare(&cql).await.with_context(phrase)?;
     inner.client.execute(&statement, &partition.key).await.with_context(phrase)?;
+    Ok(())
+}
+
+/// What was written later stays.
+pub async fn delete_written_until(inner: &Inner, partition: &Partition, until: Timestamp) -> Result<()> {
+    let condition = partition_condition(&inner.table);
+    let cql = format!("DELETE FROM {} USING TIMESTAMP ? WHERE {condition}", inner.table.name);
+    let phrase = || format!("delete {}", inner.table.describe_partition(partition));
+    let statement = inner.client.prepare(&cql).await.with_context(phrase)?;
+    let mut values = vec![CqlValue::BigInt(until.as_microsecond())];
+    values.extend(partition.key.iter().cloned());
+    inner.client.execute(&statement, values).await.with_context(phrase)?;
     Ok(())
 }
 

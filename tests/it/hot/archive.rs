@@ -10,98 +10,9 @@ use tier::catalog::Snapshot;
 use tier::model::days_of_date;
 use tier::store::{ClassTime, Location, Store};
 
-use crate::support::cassandra::{Keyspace, contact_point};
-use crate::support::events::{Row, row};
+use super::night::{DAYS, KEY, NEXT_NIGHT, NIGHT, Night, day, days_of, rows_of};
+use crate::support::events::Row;
 use crate::support::tier::{Outcome, Tier};
-
-const DAYS: [&str; 4] = ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23"];
-/// The first three days are closed, the fourth is today.
-const NIGHT: &str = "2026-11-23T03:00:00Z";
-const NEXT_NIGHT: &str = "2026-11-24T03:00:00Z";
-/// Ninety days and an hour, so that nothing expires while a test that lives in the past runs.
-const TTL_SECONDS: u32 = 90 * 86_400 + 3600;
-const KEY: &str = "((tenant_id, day), event_id)";
-
-/// A table and a `tier` that archives it.
-struct Night {
-    keyspace: Keyspace,
-    tier: Tier,
-}
-
-impl Night {
-    async fn new(key: &str) -> Self {
-        let keyspace = Keyspace::fresh().await;
-        keyspace.create_events("events", key, TTL_SECONDS).await;
-        let night = Night { keyspace, tier: Tier::new() };
-        night.settings("");
-        night
-    }
-
-    fn settings(&self, more: &str) {
-        let (point, name) = (contact_point(), &self.keyspace.name);
-        let text = format!(
-            "[archive]\nurl = \"archive\"\n[hot]\ncontact_points = [\"{point}\"]\nkeyspace = \"{name}\"\ntable = \
-             \"events\"\n{more}"
-        );
-        self.tier.write("tier.toml", text);
-    }
-
-    async fn insert(&self, rows: &[Row]) {
-        self.keyspace.insert("events", rows, None).await;
-    }
-
-    fn archive(&self, now: &str, more: &[&str]) -> Value {
-        self.tier.json(&[&["archive", "--from-hot", "--now", now], more].concat())
-    }
-
-    fn run(&self, now: &str, more: &[&str]) -> Outcome {
-        self.tier.run(&[&["archive", "--from-hot", "--now", now], more].concat())
-    }
-
-    /// The lines of an answer from the archive alone.
-    fn ask(&self, sql: &str) -> Vec<String> {
-        let outcome = self.tier.ok(&["query", "--as-of", &self.version().to_string(), sql]);
-        outcome.stdout.lines().skip(1).map(str::to_owned).collect()
-    }
-
-    fn version(&self) -> u64 {
-        self.tier.json(&["status", "--now", NIGHT])["version"].as_u64().unwrap()
-    }
-
-    fn counts(&self) -> Vec<String> {
-        self.ask("SELECT tenant_id, date, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2")
-    }
-}
-
-fn rows_of(days: &[&str], tenants: &[&str], per_cell: i64) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for day in days {
-        for tenant in tenants {
-            for number in 0..per_cell {
-                let event_type = if number % 3 == 0 { "login" } else { "view" };
-                let mut one = row(day, tenant, event_type, &format!("{day}-{tenant}-{number}"), number * 7);
-                one.amount = (number % 2 == 0).then_some(number as f64 / 4.0);
-                one.payload = Some(format!("{{\"n\":{number}}}"));
-                rows.push(one);
-            }
-        }
-    }
-    rows
-}
-
-/// What the report says of each day: date, why, read, accepted, duplicate, dead letter, counted.
-fn days_of(report: &Value) -> Vec<(String, String, [u64; 5])> {
-    let number = |day: &Value, name: &str| day[name].as_u64().unwrap();
-    let days = report["days"].as_array().unwrap().iter();
-    let counts =
-        |day: &Value| ["read", "accepted", "duplicate", "dead_letter", "counted"].map(|name| number(day, name));
-    let text = |day: &Value, name: &str| day[name].as_str().unwrap().to_owned();
-    days.map(|day| (text(day, "date"), text(day, "why"), counts(day))).collect()
-}
-
-fn day(date: &str, why: &str, counts: [u64; 5]) -> (String, String, [u64; 5]) {
-    (date.to_owned(), why.to_owned(), counts)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_days_are_sealed_oldest_first_and_a_second_run_adds_nothing() {
@@ -138,6 +49,7 @@ async fn late_rows_are_found_the_next_night_and_changed_ones_become_one_dead_let
         days_of(&next),
         [
             day("2026-11-23", "new", [10, 10, 0, 0, 10]),
+            day("2026-11-20", "late", [10, 0, 10, 0, 10]),
             day("2026-11-21", "late", [10, 0, 9, 1, 10]),
             day("2026-11-22", "late", [12, 2, 10, 0, 12]),
         ]
@@ -175,7 +87,7 @@ async fn rows_that_are_no_events_of_their_day_become_dead_letters_and_the_day_is
         keyspace.session.query_unpaged(insert, (day,)).await.unwrap();
     }
     let report = night.archive(NIGHT, &["--until", "2026-11-20"]);
-    assert_eq!(days_of(&report), [super::archive::day("2026-11-20", "new", [7, 5, 0, 2, 7])]);
+    assert_eq!(days_of(&report), [super::night::day("2026-11-20", "new", [7, 5, 0, 2, 7])]);
     let exported = night.tier.ok(&["dead-letter", "export"]).stdout;
     let mut details: Vec<String> = exported
         .lines()

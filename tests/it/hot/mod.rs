@@ -1,11 +1,15 @@
 //! The hot tier on a real Cassandra.
 
 mod archive;
+mod boundary;
 mod cassandra;
 mod inserts;
 mod layouts;
+mod night;
 mod nodes;
 mod query;
+mod ring;
+mod trim;
 mod types;
 
 use std::time::Duration;

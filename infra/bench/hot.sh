@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# The nightly job from Cassandra beside what one would use instead, in one run, on one day of events:
+#
+#   infra/bench/hot.sh [ROWS] [RUNS]        by default 1,000,000 rows, 3 runs of each
+#
+#   tier      tier archive --from-hot: reads, counts, validates, sorts, writes Parquet cells, reads them back, commits
+#   loop      a loop over the driver's pager that writes NDJSON (examples/driver_loop.rs): only reads and writes
+#   cqlsh     COPY TO of cqlsh with its worker processes: only reads and writes CSV, and of the whole table
+#
+# Starts a private Cassandra with one such day and stops it. Needs what infra/test.sh needs. Whole processes are timed.
+# Set TIER_BENCH_BIN to a folder with the binaries `tier`, `driver_loop` and `hot_events` to skip the release build.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+rows=${1:-1000000} runs=${2:-3}
+day=2026-11-24
+
+if [[ -z ${TIER_CASSANDRA:-} ]]; then
+    export TIER_CASSANDRA_JVM=${TIER_CASSANDRA_JVM:-"-Xmx2g -XX:TieredStopAtLevel=4"}
+    exec "$root/infra/cassandra.sh" run "${BASH_SOURCE[0]}" "$rows" "$runs"
+fi
+
+if [[ -z ${TIER_BENCH_BIN:-} ]]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
+    (cd "$root" && cargo build --release --bin tier --example driver_loop --example hot_events)
+    TIER_BENCH_BIN=$(mktemp -d)
+    ln -s "$CARGO_TARGET_DIR"/release/{tier,examples/driver_loop,examples/hot_events} "$TIER_BENCH_BIN"
+fi
+cqlsh=$("$root/infra/tools.sh" cqlsh)
+work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+host=${TIER_CASSANDRA%:*} port=${TIER_CASSANDRA#*:}
+
+cql() { "$cqlsh" -m cqlshlib "$host" "$port" -e "$1" 2>/dev/null; }
+cql "CREATE KEYSPACE bench WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+cql "CREATE TABLE bench.events (tenant_id text, day date, event_id text, event_type text, ts timestamp, amount double,
+     payload text, PRIMARY KEY ((tenant_id, day), event_id)) WITH default_time_to_live = 7776000"
+"$TIER_BENCH_BIN/hot_events" "$TIER_CASSANDRA" bench.events --events "$rows" --days 1 --last $day
+
+cat >"$work/tier.toml" <<TOML
+[hot]
+contact_points = ["$TIER_CASSANDRA"]
+keyspace = "bench"
+table = "events"
+TOML
+
+cat >"$work/measure.py" <<'PY'
+# Runs the commands in turn, so that a slow moment of the machine meets all of them, and prints medians and ratios.
+import os, resource, shutil, statistics, subprocess, sys, time
+
+rows, runs, bin, cqlsh, host, port, work, day = sys.argv[1:]
+rows, runs = int(rows), int(runs)
+commands = {
+    "tier": [f"{bin}/tier", "archive", "--from-hot", "--quiet", "--archive", f"{work}/archive", "--config",
+             f"{work}/tier.toml", "--now", "2026-11-25T03:00:00Z"],
+    "loop": [f"{bin}/driver_loop", f"{host}:{port}", "bench.events", day, f"{work}/loop.ndjson"],
+    "cqlsh": [cqlsh, "-m", "cqlshlib", host, port, "-e", f"COPY bench.events TO '{work}/copy.csv'"],
+}
+figures = {name: [] for name in commands}
+for run in range(runs + 1):
+    for name, command in commands.items():
+        shutil.rmtree(f"{work}/archive", ignore_errors=True)
+        started = time.monotonic()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.monotonic() - started
+        if status:
+            sys.exit(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
+        if run:  # the first is a warm-up
+            figures[name].append((wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+size = {"tier": 0, "loop": os.path.getsize(f"{work}/loop.ndjson"), "cqlsh": os.path.getsize(f"{work}/copy.csv")}
+subprocess.run(commands["tier"], check=True)
+for folder, _, files in os.walk(f"{work}/archive/events"):
+    size["tier"] += sum(os.path.getsize(os.path.join(folder, file)) for file in files)
+counted = sum(1 for _ in open(f"{work}/loop.ndjson"))
+assert counted == rows, f"the loop read {counted} of {rows} rows"
+print(f"{rows:,} rows of one day, medians of {runs} runs; {os.cpu_count()} cores, Cassandra on the same machine\n")
+print(f"{'':8}{'seconds':>9}{'rows/s':>11}{'CPU s':>8}{'peak MiB':>10}{'output MiB':>12}{'time, tier = 1':>16}")
+median = {name: [statistics.median(column) for column in zip(*list)] for name, list in figures.items()}
+for name, (wall, cpu, peak) in median.items():
+    ratio = wall / median["tier"][0]
+    print(f"{name:8}{wall:9.1f}{rows / wall:11,.0f}{cpu:8.1f}{peak:10.0f}{size[name] / 2**20:12.1f}{ratio:16.2f}")
+PY
+python3 "$work/measure.py" "$rows" "$runs" "$TIER_BENCH_BIN" "$cqlsh" "$host" "$port" "$work" "$day"
