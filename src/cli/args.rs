@@ -7,7 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::{
-    archive, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum, vault,
+    archive, compact, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum,
+    vault,
 };
 
 const EXAMPLES: &str = "\
@@ -148,6 +149,8 @@ pub enum Verb {
     Hold(hold::HoldArgs),
     /// Keep second copies in a Glacier vault that you already have
     Vault(vault::VaultArgs),
+    /// Merge the small files that late events and replays made
+    Compact(compact::CompactArgs),
     /// Delete rows from the hot tier that the archive has
     Hot(hot::HotArgs),
     /// Delete what killed runs left behind, and what was replaced or expired

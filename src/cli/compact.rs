@@ -9,7 +9,7 @@ use super::parse::{parse_age_days, parse_bytes, parse_date_range, parse_usd};
 use super::spending::{check_budget, refuse_a_later_now};
 use super::words::counted;
 use crate::catalog::Snapshot;
-use crate::compact::{self, Plan, Planner, Policy, Reason, Sum, Totals};
+use crate::compact::{self, Bound, Plan, Planner, Policy, Reason, Sum, Totals};
 use crate::error::{Error, Result};
 use crate::model::StorageClass;
 
@@ -22,6 +22,7 @@ Examples:
   tier compact --dry-run
   tier compact --date 2026-08-01..2026-08-31 --tenant acme
   tier compact --max-bytes 10GB            # every night a little, the best first
+  tier compact --catalog                   # fewer leaves to read for each query
 
 Files of a bundle, of an archived class, under a legal hold, or inside their
 class's minimum duration stay. The replaced files go with `tier vacuum`.")]
@@ -55,6 +56,14 @@ pub struct CompactArgs {
     #[arg(long, value_name = "USD")]
     max_cost: Option<String>,
 
+    /// Merge the catalog's own lists instead: no data file is touched
+    #[arg(long, conflicts_with_all = ["date", "tenant", "max_bytes", "max_cost", "dry_run"])]
+    catalog: bool,
+
+    /// With --catalog, list about so many files anew in this run
+    #[arg(long, value_name = "FILES", default_value_t = 262_144, requires = "catalog")]
+    max_files: u64,
+
     /// Print what would be merged, and why the rest stays
     #[arg(long)]
     dry_run: bool,
@@ -82,6 +91,9 @@ impl CompactArgs {
 }
 
 pub async fn run(app: &App, args: CompactArgs) -> Result<u8> {
+    if args.catalog {
+        return merge_catalog(app, args.max_files).await.map(|()| 0);
+    }
     let policy = args.policy()?;
     let max_cost = args.max_cost.as_deref().map(parse_usd).transpose()?;
     if !args.dry_run {
@@ -119,6 +131,24 @@ pub async fn run(app: &App, args: CompactArgs) -> Result<u8> {
         app.ui.say(&format!("{} of {} wait for the next run", counted(waits.files, "file"), HumanBytes(waits.bytes)));
     }
     Ok(0)
+}
+
+async fn merge_catalog(app: &App, max_files: u64) -> Result<()> {
+    let report = compact::merge_runs(&app.context, Bound { files: max_files, ..Bound::default() }).await?;
+    if app.ui.json {
+        return app.ui.document(&report);
+    }
+    match report.commits {
+        0 => app.ui.say(&format!("nothing to merge: {}", counted(report.leaves_after, "leaf file"))),
+        _ => app.ui.say(&format!(
+            "{} of the catalog became {}: {} listed anew, version {} committed",
+            counted(report.leaves_before, "leaf file"),
+            HumanCount(report.leaves_after),
+            counted(report.files, "data file"),
+            report.version
+        )),
+    }
+    Ok(())
 }
 
 /// The plan as one JSON document.

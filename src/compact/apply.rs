@@ -106,10 +106,7 @@ impl Run<'_> {
         let skipped = groups.iter().filter(|group| live.inputs(group).is_none());
         report.given_up += skipped.map(|group| group.files.len() as u64).sum::<u64>();
         let merges: Vec<_> = due.into_iter().map(|group| self.merge(&newest, group)).collect();
-        let merged: Vec<Merged<'_>> = futures::stream::iter(merges)
-            .buffered(GROUPS_IN_FLIGHT)
-            .try_collect()
-            .await?;
+        let merged: Vec<Merged<'_>> = futures::stream::iter(merges).buffered(GROUPS_IN_FLIGHT).try_collect().await?;
         self.commit(newest, merged, report).await
     }
 

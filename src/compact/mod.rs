@@ -9,6 +9,9 @@
 //! A file is rewritten only in a class that is read as it lies, never before the class's minimum duration is over, and
 //! never under a legal hold. Bundles and archived files stay what they are.
 //!
+//! [`merge_runs`] does the same for the catalog itself: the leaves of many nights become few, by key, and no data file is
+//! touched.
+//!
 //! # Crash
 //! Objects are complete and confirmed before the commit that names them: a kill leaves orphans, which `tier vacuum`
 //! removes, and running it again does the rest. Appends to the same cell and merges commute; of two merges of the same
@@ -18,10 +21,14 @@
 //! Planning reads the leaves once and remembers only small files. A group is one GET per file and one PUT.
 
 mod apply;
+mod merge;
 mod plan;
+mod runs;
 
 pub use apply::{CompactReport, apply};
+pub use merge::{Bound, CatalogReport, merge_runs};
 pub use plan::{Group, Plan, Planner, Policy, Reason, Sum, Totals};
+pub use runs::{Period, Run, RunMerge, plan as plan_runs};
 
 use std::collections::HashSet;
 

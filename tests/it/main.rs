@@ -13,6 +13,7 @@ mod hostile;
 mod hot;
 mod ledger;
 mod lifecycle;
+mod merge;
 mod minio;
 mod minio_tiers;
 mod moto;
