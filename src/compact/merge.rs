@@ -13,7 +13,7 @@
 //! first, the part is merged again. Every file keeps the version that added it: `tier revert` goes by it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -68,8 +68,7 @@ pub async fn merge_runs(ctx: &Ctx, bound: Bound) -> Result<CatalogReport> {
     let (mut conflicts, mut why) = (0, String::new());
     while report.files < bound.files && conflicts < MAX_CONFLICTS {
         ctx.stop.check()?;
-        let Some(merge) = runs::plan(&newest.root().leaves, today).into_iter().next() else { break };
-        let (change, files) = part(&newest, &merge, today, bound.files_per_commit).await?;
+        let Some((change, files)) = next_part(&newest, today, bound.files_per_commit).await? else { break };
         let layout = Layout::for_run(newest.version(), &ctx.random.id());
         match commit(ctx, Some(&newest), &layout, change).await? {
             Outcome::Committed(snapshot) => {
@@ -96,33 +95,65 @@ pub async fn merge_runs(ctx: &Ctx, bound: Bound) -> Result<CatalogReport> {
     Ok(report)
 }
 
-/// The first part of a merge as a change, and how many files it lists anew.
-async fn part(newest: &Snapshot, merge: &RunMerge, today: Date, enough: usize) -> Result<(Change, u64)> {
-    let mut cursors = Vec::new();
-    let mut heap = BinaryHeap::new();
-    for run in &merge.runs {
-        let cursor = Cursor::open(newest, run).await?;
-        heap.extend(cursor.key().map(|key| Reverse((key, cursors.len()))));
-        cursors.push(cursor);
-    }
-    let mut lists: BTreeMap<Period, Vec<Relisted>> = BTreeMap::new();
-    let mut files = 0;
-    let mut tenant = String::new();
-    while let Some(Reverse((key, at))) = heap.pop() {
-        if files >= 2 * enough || files >= enough && key.0 != tenant {
-            break;
+/// The next part to list anew as a change, and its number of files; `None` when nothing is left to do.
+async fn next_part(newest: &Snapshot, today: Date, enough: usize) -> Result<Option<(Change, u64)>> {
+    for RunMerge { mut runs, .. } in runs::plan(&newest.root().leaves, today) {
+        while runs.len() >= 2 {
+            let part = Part::of(newest, &runs, enough).await?;
+            let from: HashSet<u64> = part.taken.iter().map(|&run| runs[run].leaves[0].added_version).collect();
+            if from.len() >= 2 {
+                return Ok(Some(part.change(newest, today)));
+            }
+            // Its files come before all others: it is merged already, though its ranges do not tell.
+            runs = runs.into_iter().enumerate().filter(|(run, _)| !part.taken.contains(run)).map(|(_, r)| r).collect();
         }
-        let relisted = cursors[at].take(newest).await?;
-        heap.extend(cursors[at].key().map(|key| Reverse((key, at))));
-        tenant = key.0;
-        files += 1;
-        lists.entry(Period::of(relisted.live.file.dates.max, today)).or_default().push(relisted);
     }
-    let mut change = Change::new(Operation::new("merge", newest.version()));
-    change.operation.files = files as u64;
-    let narrowed = cursors.into_iter().filter_map(Cursor::rest).collect();
-    change.relist = Relist { lists: lists.into_values().collect(), narrowed };
-    Ok((change, files as u64))
+    Ok(None)
+}
+
+/// The first files of some runs, in order.
+struct Part {
+    files: Vec<Relisted>,
+    /// Which runs they are from.
+    taken: BTreeSet<usize>,
+    cursors: Vec<Cursor>,
+}
+
+impl Part {
+    async fn of(newest: &Snapshot, runs: &[Run], enough: usize) -> Result<Self> {
+        let mut heap = BinaryHeap::new();
+        let mut part = Part { files: Vec::new(), taken: BTreeSet::new(), cursors: Vec::new() };
+        for run in runs {
+            let cursor = Cursor::open(newest, run).await?;
+            heap.extend(cursor.key().map(|key| Reverse((key, part.cursors.len()))));
+            part.cursors.push(cursor);
+        }
+        let mut tenant = String::new();
+        while let Some(Reverse((key, at))) = heap.pop() {
+            let is_enough = part.files.len() >= enough && key.0 != tenant;
+            if is_enough || part.files.len() >= 2 * enough {
+                break;
+            }
+            part.files.push(part.cursors[at].take(newest).await?);
+            part.taken.insert(at);
+            heap.extend(part.cursors[at].key().map(|key| Reverse((key, at))));
+            tenant = key.0;
+        }
+        Ok(part)
+    }
+
+    fn change(self, newest: &Snapshot, today: Date) -> (Change, u64) {
+        let files = self.files.len() as u64;
+        let mut lists: BTreeMap<Period, Vec<Relisted>> = BTreeMap::new();
+        for relisted in self.files {
+            lists.entry(Period::of(relisted.live.file.dates.max, today)).or_default().push(relisted);
+        }
+        let mut change = Change::new(Operation::new("merge", newest.version()));
+        change.operation.files = files;
+        let narrowed = self.cursors.into_iter().filter_map(Cursor::rest).collect();
+        change.relist = Relist { lists: lists.into_values().collect(), narrowed };
+        (change, files)
+    }
 }
 
 /// The order of files in leaves.

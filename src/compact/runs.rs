@@ -73,6 +73,11 @@ impl Run {
         self.leaves.iter().map(|leaf| leaf.files).sum()
     }
 
+    /// Whether its leaves are worth their requests as they are.
+    fn is_full(&self) -> bool {
+        2 * self.files() >= (self.leaves.len() * FILES_PER_LEAF) as u64
+    }
+
     fn open_files(&self) -> u64 {
         self.leaves.iter().map(|leaf| leaf.files).max().unwrap_or(0)
     }
@@ -165,8 +170,8 @@ fn select(period: Period, runs: Vec<Run>) -> Vec<Run> {
     let mut chosen: Vec<Run> = Vec::new();
     for (index, run) in chains.iter().enumerate().flat_map(|(index, chain)| chain.iter().map(move |run| (index, run))) {
         let others = chains.iter().enumerate().filter(|(other, _)| *other != index).flat_map(|(_, chain)| chain);
-        // What lies apart from all others is merged already.
-        if !others.clone().any(|other| run.overlaps(other)) {
+        // What is full and lies apart from all others is merged already.
+        if run.is_full() && !others.clone().any(|other| run.overlaps(other)) {
             continue;
         }
         open += run.open_files();
@@ -178,7 +183,7 @@ fn select(period: Period, runs: Vec<Run>) -> Vec<Run> {
     chosen
 }
 
-/// Runs that lie apart from each other one after the other: what a question reads one leaf of.
+/// Full runs that lie apart from each other one after the other: what a question reads one leaf of. Others are alone.
 fn chains(mut runs: Vec<Run>) -> Vec<Vec<Run>> {
     let first = |run: &Run| {
         let leaf = run.leaves.first().expect("a run has leaves");
@@ -187,7 +192,9 @@ fn chains(mut runs: Vec<Run>) -> Vec<Vec<Run>> {
     runs.sort_by_key(|run| (first(run), run.leaves.last().map(|leaf| leaf.tenants.max.clone())));
     let mut chains: Vec<Vec<Run>> = Vec::new();
     for run in runs {
-        let follows = |chain: &&mut Vec<Run>| chain.last().is_some_and(|last| last.is_before(&run));
+        let follows = |chain: &&mut Vec<Run>| {
+            chain.last().is_some_and(|last| last.is_full() && run.is_full() && last.is_before(&run))
+        };
         match chains.iter_mut().find(follows) {
             Some(chain) => chain.push(run),
             None => chains.push(vec![run]),
