@@ -37,7 +37,9 @@
 //!   files that are gone. The key-value entry `tier.root` holds a JSON document with everything else:
 //!   [`catalog::RootDocument`]. A reader refuses a `format_version` or a `required_features` entry it does not know.
 //! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
-//!   `<name>.audit.parquet` beside it holds what only audits need.
+//!   `<name>.audit.parquet` beside it holds what only audits need. A leaf that was merged from others names for each file
+//!   the version that added it (`added_version`), and the root the oldest of them (`oldest_version`); a root with such
+//!   leaves requires the feature `merged-leaves`.
 //!   A root whose files were deleted is a stub: the entry `tier.root.expired` names it and what it did.
 //! - `_tier/pack/<name>.pack`: for each data file that may be archived its list of cells (Parquet, of bundles) and a
 //!   copy of its last bytes, page index and footer; the leaf says where. See [`data::pack`].
@@ -61,7 +63,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`compact`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -71,6 +73,7 @@ pub mod archive;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
+pub mod compact;
 pub mod context;
 pub mod data;
 pub mod error;

@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 9] = [
     &["exports"],
     &["hot"],
     &["scan"],
-    &["archive", "lifecycle", "query", "rehydrate", "restore", "simulate", "status", "vacuum", "vault"],
+    &["archive", "compact", "lifecycle", "query", "rehydrate", "restore", "simulate", "status", "vacuum", "vault"],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

@@ -1,13 +1,13 @@
 //! The way back from a wrong mapping: take back exactly what one version added.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use crate::catalog::{Change, LeafRef, Operation, Outcome, Snapshot, commit};
+use crate::catalog::{Change, Operation, Outcome, Snapshot, commit};
 use crate::context::Context as Ctx;
 use crate::error::{Error, Kind, Result};
-use crate::model::Partition;
+use crate::model::{DataFile, Partition};
 use crate::store::Layout;
 
 /// What a revert did.
@@ -37,8 +37,17 @@ pub async fn revert(ctx: &Ctx, version: u64) -> Result<RevertReport> {
             operation.kind
         )));
     }
-    let of_version = |leaf: &LeafRef| leaf.added_version == version;
-    let files = newest.files(of_version).await?;
+    let listed = newest.added(version..=version, |_| true).await?;
+    let files: Vec<DataFile> = listed.into_iter().map(|listed| listed.live.file).collect();
+    if (files.len() as u64) < operation.files {
+        return Err(Error::usage(format!(
+            "{} of the {} files that version {version} added were merged, moved or removed since",
+            operation.files - files.len() as u64,
+            operation.files
+        ))
+        .code("built-upon")
+        .hint("its events can no longer be told from those of other versions"));
+    }
     let cells: HashSet<Partition> = files.iter().filter_map(|file| file.partition()).collect();
     check_later(&newest, version, &cells).await?;
     check_trimmed(&newest, &cells)?;
@@ -92,6 +101,9 @@ async fn check_later(newest: &Snapshot, version: u64, cells: &HashSet<Partition>
             .command(format!("tier revert {later}")))
     };
     let reverted = &newest.root().document.reverted;
+    let in_cells = |file: &DataFile| file.partition().is_some_and(|cell| cells.contains(&cell));
+    let added = newest.added(version + 1..=newest.version(), in_cells).await?;
+    let added: HashMap<u64, String> = added.into_iter().map(|l| (l.version, l.live.file.path)).collect();
     for later in (version + 1..=newest.version()).rev() {
         let snapshot = Snapshot::at_version(newest.store(), later).await?;
         let operation = &snapshot.root().document.operation;
@@ -101,9 +113,8 @@ async fn check_later(newest: &Snapshot, version: u64, cells: &HashSet<Partition>
         if let Some(date) = operation.leaned_on.iter().find(|date| cells.iter().any(|cell| cell.date == **date)) {
             return refuse(later, format!("it dropped duplicates on {date} because the archive had them"));
         }
-        let added = newest.files(|leaf| leaf.added_version == later).await?;
-        if let Some(file) = added.iter().find(|file| file.partition().is_some_and(|cell| cells.contains(&cell))) {
-            return refuse(later, format!("it added {}", file.path));
+        if let Some(path) = added.get(&later) {
+            return refuse(later, format!("it added {path}"));
         }
     }
     Ok(())

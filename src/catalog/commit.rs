@@ -7,14 +7,15 @@
 //! # Crash
 //! Before the root is created: orphans. After: done; the commit id in the root tells a retry so.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::document::{BUNDLES_FEATURE, DeadLetterFile, Operation, RootDocument};
+use super::document::{BUNDLES_FEATURE, DeadLetterFile, MERGED_LEAVES_FEATURE, Operation, RootDocument};
 use super::expired::Stub;
-use super::leaf::{LeafRef, LiveFile, NewFile, write_leaves};
+use super::leaf::{LeafRef, LiveFile, NewFile, Relisted, write_leaves};
+use super::relocate::relocate;
 use super::root::Root;
 use super::snapshot::{self, Snapshot};
 use super::{FORMAT_VERSION, invariants, ledger};
@@ -38,6 +39,10 @@ pub struct Change {
     pub remove_versions: Vec<u64>,
     /// These files go, each only once and only while it is still there.
     pub remove: Vec<LiveFile>,
+    /// Files that are listed anew, in leaves of their own: the archive's content stays what it is.
+    pub relist: Relist,
+    /// What is added holds exactly the events of what is removed.
+    pub keeps_events: bool,
     /// The operation must not touch what a legal hold covers.
     pub heeds_holds: bool,
     pub add_holds: Vec<Hold>,
@@ -65,6 +70,8 @@ impl Change {
             relies_on: HashSet::new(),
             remove_versions: Vec::new(),
             remove: Vec::new(),
+            relist: Relist::default(),
+            keeps_events: false,
             heeds_holds: false,
             add_holds: Vec::new(),
             remove_holds: Vec::new(),
@@ -77,6 +84,21 @@ impl Change {
             close_dead_letters: Vec::new(),
             gc_floor: None,
         }
+    }
+}
+
+/// A merge of leaves: which files go into new leaves, and what becomes of the old ones.
+#[derive(Debug, Clone, Default)]
+pub struct Relist {
+    /// Each list is sorted into leaves of its own.
+    pub lists: Vec<Vec<Relisted>>,
+    /// Leaves that keep some of their files, with the ranges of those.
+    pub narrowed: Vec<LeafRef>,
+}
+
+impl Relist {
+    fn files(&self) -> impl Iterator<Item = &LiveFile> {
+        self.lists.iter().flatten().map(|relisted| &relisted.live)
     }
 }
 
@@ -114,7 +136,8 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
     let commit_id = ctx.random.id();
     let added = std::mem::take(&mut change.add);
     let cells: Vec<DataFile> = added.iter().map(|new| new.file.clone()).collect();
-    let leaves = write_leaves(store, layout, added).await.context("write the leaves")?;
+    let relisted = change.relist.lists.clone();
+    let leaves = write_leaves(store, layout, added, relisted).await.context("write the leaves")?;
     if let Some(held) = base.and_then(|base| held(base, &change)) {
         return Ok(Outcome::Conflict(held));
     }
@@ -158,6 +181,7 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
         if let Some(conflict) = precondition(base, &newest, &change).await? {
             return Ok(Outcome::Conflict(conflict));
         }
+        relocate(&newest, &mut change.remove).await?;
         parent = Some(newest);
     }
     Err(Error::new(Kind::TryAgain, format!("lost {MAX_RACES} commit races in a row"))
@@ -224,26 +248,29 @@ async fn next_root(
     if needs_bundles && !document.required_features.iter().any(|feature| feature == BUNDLES_FEATURE) {
         document.required_features.push(BUNDLES_FEATURE.to_owned());
     }
-    let (mut kept, mut reverted) = (Vec::new(), BTreeSet::new());
+    if !change.relist.lists.is_empty() && !document.required_features.iter().any(|f| f == MERGED_LEAVES_FEATURE) {
+        document.required_features.push(MERGED_LEAVES_FEATURE.to_owned());
+    }
+    let (mut kept, mut removed, mut reverted) = (Vec::new(), change.remove.clone(), BTreeSet::new());
     if let Some(parent) = parent {
-        let goes = |leaf: &LeafRef| change.remove_versions.contains(&leaf.added_version);
-        for (_, files) in parent.leaves(goes).await? {
-            for (_, file) in files {
-                let totals = document.totals.entry(file.storage_class).or_default();
-                if totals.remove(file.rows, file.size_bytes).is_none() {
-                    return Ok(Err("the removed files are not in the totals".to_owned()));
-                }
-                reverted.insert(file.dates.min);
+        for added in &change.remove_versions {
+            for listed in parent.added(*added..=*added, |_| true).await? {
+                reverted.insert(listed.live.file.dates.min);
+                removed.push(listed.live);
             }
         }
-        kept.extend(parent.root().leaves.iter().filter(|leaf| !goes(leaf)).cloned());
+        kept.extend(parent.root().leaves.iter().cloned());
     }
     seal(&mut document.seals, change, cells, &reverted);
-    if let Err(conflict) = remove_files(&mut document, &mut kept, &change.remove) {
+    if let Err(conflict) = remove_files(&mut document, &mut kept, &removed, &change.relist) {
         return Ok(Err(conflict));
     }
     document.totals.retain(|_, totals| totals.files > 0);
-    kept.extend(leaves.iter().cloned().map(|leaf| LeafRef { added_version: version, ..leaf }));
+    kept.extend(leaves.iter().cloned().map(|leaf| LeafRef {
+        added_version: version,
+        oldest_version: leaf.oldest_version.min(version),
+        ..leaf
+    }));
     Ok(Ok(Root { document, leaves: kept }))
 }
 
@@ -254,7 +281,9 @@ fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTree
     let unsealed: Vec<Date> = reverted.iter().filter(is_in_hot).copied().collect();
     unsealed.into_iter().for_each(|date| seals.remove(date));
     let touched: Vec<_> = cells.iter().chain(change.remove.iter().map(|live| &live.file)).map(|f| &f.dates).collect();
-    let is_touched = |seal: &Seal| touched.iter().any(|dates| dates.min <= seal.last && seal.first <= dates.max);
+    let is_touched = |seal: &Seal| {
+        !change.keeps_events && touched.iter().any(|dates| dates.min <= seal.last && seal.first <= dates.max)
+    };
     seals.map_reads(is_touched, |read| Some(HotRead { is_mirror: false, ..read }));
     for (date, new) in &change.seals {
         seals.set(*date, new.incomplete, new.read.clone());
@@ -262,30 +291,45 @@ fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTree
     change.trims.iter().for_each(|date| seals.trim(*date));
 }
 
-/// Marks the files deleted in their leaves, which leave the root when they are empty.
-fn remove_files(document: &mut RootDocument, leaves: &mut Vec<LeafRef>, remove: &[LiveFile]) -> Result<(), String> {
-    let mut by_leaf: BTreeMap<&str, Vec<&LiveFile>> = BTreeMap::new();
-    for live in remove {
+/// Marks the files deleted in their leaves, which leave the root when they are empty. What is listed anew stays in the
+/// totals.
+fn remove_files(
+    document: &mut RootDocument,
+    leaves: &mut Vec<LeafRef>,
+    removed: &[LiveFile],
+    relist: &Relist,
+) -> Result<(), String> {
+    let gone = |live: &LiveFile| format!("another run replaced {}", live.file.path);
+    for live in removed {
+        let DataFile { rows, size_bytes, storage_class, .. } = &live.file;
+        let totals = document.totals.entry(*storage_class).or_default();
+        totals.remove(*rows, *size_bytes).ok_or_else(|| gone(live))?;
+    }
+    let mut by_leaf: HashMap<&str, Vec<&LiveFile>> = HashMap::new();
+    for live in removed.iter().chain(relist.files()) {
         by_leaf.entry(&live.leaf).or_default().push(live);
     }
-    for (path, files) in by_leaf {
-        let gone = |live: &LiveFile| format!("another run replaced {}", live.file.path);
-        let leaf = leaves.iter_mut().find(|leaf| leaf.path == path).ok_or_else(|| gone(files[0]))?;
+    let narrowed: HashMap<&str, &LeafRef> = relist.narrowed.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect();
+    for leaf in leaves.iter_mut() {
+        let Some(files) = by_leaf.remove(leaf.path.as_str()) else { continue };
         let mut deleted: BTreeSet<u32> = leaf.deleted.iter().copied().collect();
         for live in files {
-            let DataFile { rows, size_bytes, storage_class, .. } = &live.file;
-            let totals = document.totals.entry(*storage_class).or_default();
-            if !deleted.insert(live.position) || totals.remove(*rows, *size_bytes).is_none() {
+            if !deleted.insert(live.position) {
                 return Err(gone(live));
             }
             leaf.files -= 1;
-            leaf.rows -= rows;
-            leaf.size_bytes -= size_bytes;
+            leaf.rows -= live.file.rows;
+            leaf.size_bytes -= live.file.size_bytes;
         }
         leaf.deleted = deleted.into_iter().collect();
+        if let Some(LeafRef { tenants, event_types, dates, ts, .. }) = narrowed.get(leaf.path.as_str()) {
+            (leaf.tenants, leaf.event_types) = (tenants.clone(), event_types.clone());
+            (leaf.dates, leaf.ts) = (dates.clone(), ts.clone());
+        }
     }
     leaves.retain(|leaf| leaf.files > 0);
-    Ok(())
+    // Of a leaf that is not there any more.
+    by_leaf.into_values().flatten().next().map_or(Ok(()), |live| Err(gone(live)))
 }
 
 fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -> RootDocument {

@@ -56,8 +56,11 @@ pub struct RootDocument {
 /// Data files with keys inside, whose cells are listed in a pack.
 pub const BUNDLES_FEATURE: &str = "bundles";
 
+/// Leaves that list files of several versions: who reverts must know which are whose.
+pub const MERGED_LEAVES_FEATURE: &str = "merged-leaves";
+
 /// Features this code understands beyond the first format.
-const KNOWN_FEATURES: [&str; 1] = [BUNDLES_FEATURE];
+const KNOWN_FEATURES: [&str; 2] = [BUNDLES_FEATURE, MERGED_LEAVES_FEATURE];
 
 impl RootDocument {
     /// Of what is before the first version.
@@ -102,7 +105,8 @@ impl RootDocument {
 /// What a commit did. The kind is text in the document, so that an older reader can still show a newer kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`, `seal`, `trim`; later kinds are readable too.
+    /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`, `seal`, `trim`,
+    /// `compact`, `merge`; later kinds are readable too.
     pub kind: String,
     /// The version the operation's decisions were made on.
     pub base_version: u64,

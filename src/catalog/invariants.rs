@@ -15,6 +15,7 @@ pub fn check(root: &Root) -> Result<()> {
         ("totals count the leaves' bytes", sum(|l| l.size_bytes) == totals(|t| t.bytes)),
         ("no leaf is empty", leaves.iter().all(|l| l.files > 0)),
         ("no leaf is newer than its root", leaves.iter().all(|l| l.added_version <= document.version)),
+        ("no leaf is older than its files", leaves.iter().all(|l| l.oldest_version <= l.added_version)),
         ("deleted positions ascend", leaves.iter().all(|l| l.deleted.is_sorted_by(|a, b| a < b))),
         ("ranges are not reversed", leaves.iter().all(|l| l.dates.min <= l.dates.max && l.ts.min <= l.ts.max)),
         ("the first version alone has no parent", (document.version == 1) == document.parent_sha256.is_none()),

@@ -1,12 +1,13 @@
 //! A leaf: a sorted list of data files, one GET.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
@@ -45,8 +46,10 @@ pub struct LeafRef {
     pub rows: u64,
     /// Of the data files.
     pub size_bytes: u64,
-    /// The catalog version that added the leaf.
+    /// The catalog version that added the leaf, and its files too where it is not merged.
     pub added_version: u64,
+    /// The oldest version that added one of its files.
+    pub oldest_version: u64,
     /// Positions in the leaf of files that are no longer part of the archive, ascending.
     pub deleted: Vec<u32>,
 }
@@ -55,6 +58,16 @@ impl LeafRef {
     /// Whether the leaf may list files of one of these dates.
     pub fn may_hold_any(&self, dates: &BTreeSet<Date>) -> bool {
         dates.range(self.dates.min..=self.dates.max).next().is_some()
+    }
+
+    /// Whether it lists files anew that earlier versions added.
+    pub fn is_merged(&self) -> bool {
+        self.oldest_version < self.added_version
+    }
+
+    /// Whether the leaf may list files that one of these versions added.
+    pub fn may_list(&self, versions: &RangeInclusive<u64>) -> bool {
+        self.oldest_version <= *versions.end() && *versions.start() <= self.added_version
     }
 
     /// The file of this leaf's [`FileAudit`]s.
@@ -100,23 +113,61 @@ pub struct LiveFile {
     pub file: DataFile,
 }
 
-/// Writes the leaves of a commit, sorted, with their audit files.
-pub async fn write_leaves(store: &Store, layout: &Layout, mut files: Vec<NewFile>) -> Result<Vec<LeafRef>> {
-    files.sort_by(|a, b| sort_key(&a.file).cmp(&sort_key(&b.file)));
-    let chunks: Vec<(usize, Vec<NewFile>)> = files.chunks(FILES_PER_LEAF).map(<[_]>::to_vec).enumerate().collect();
-    futures::stream::iter(chunks)
+/// A data file in the catalog, with the version that added it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub live: LiveFile,
+    pub version: u64,
+}
+
+/// A data file that a merge of leaves lists anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relisted {
+    /// Where it was.
+    pub live: LiveFile,
+    pub version: u64,
+    pub audit: FileAudit,
+}
+
+/// A line of a leaf.
+struct Entry {
+    new: NewFile,
+    /// `None`: the version of the commit at hand.
+    version: Option<u64>,
+}
+
+/// Writes the leaves of a commit, sorted, with their audit files: one list of new files, and each list of `relisted`.
+pub async fn write_leaves(
+    store: &Store,
+    layout: &Layout,
+    files: Vec<NewFile>,
+    relisted: Vec<Vec<Relisted>>,
+) -> Result<Vec<LeafRef>> {
+    let mut lists: Vec<Vec<Entry>> = vec![files.into_iter().map(|new| Entry { new, version: None }).collect()];
+    let again =
+        |Relisted { live, version, audit }| Entry { new: NewFile { file: live.file, audit }, version: Some(version) };
+    lists.extend(relisted.into_iter().map(|list| list.into_iter().map(again).collect()));
+    let mut leaves: Vec<Vec<Entry>> = Vec::new();
+    for mut list in lists {
+        list.sort_by(|a, b| sort_key(&a.new.file).cmp(&sort_key(&b.new.file)));
+        let mut list = list.into_iter().peekable();
+        while list.peek().is_some() {
+            leaves.push(list.by_ref().take(FILES_PER_LEAF).collect());
+        }
+    }
+    futures::stream::iter(leaves.into_iter().enumerate())
         .map(|(number, files)| async move { write_leaf(store, layout.leaf(number), &files).await })
         .buffered(WRITES_IN_FLIGHT)
         .try_collect()
         .await
 }
 
-async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: &[NewFile]) -> Result<LeafRef> {
+async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: &[Entry]) -> Result<LeafRef> {
     let bytes = table::encode(&leaf_batch(files), KEY, LEAF_FORMAT.to_owned())?;
     let audit = table::encode(&audit_batch(files), AUDIT_KEY, LEAF_FORMAT.to_owned())?;
     let (leaf_bytes, sha256) = (bytes.len() as u64, sha256(&bytes));
     futures::try_join!(store.put(&path, bytes), store.put(&audit_path, audit))?;
-    let first = &files.first().expect("a chunk is never empty").file;
+    let first = &files.first().expect("a chunk is never empty").new.file;
     let mut leaf = LeafRef {
         path,
         leaf_bytes,
@@ -129,9 +180,10 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
         rows: 0,
         size_bytes: 0,
         added_version: 0,
+        oldest_version: files.iter().filter_map(|entry| entry.version).min().unwrap_or(u64::MAX),
         deleted: Vec::new(),
     };
-    for NewFile { file, .. } in files {
+    for Entry { new: NewFile { file, .. }, .. } in files {
         leaf.tenants.extend(&file.tenants);
         leaf.event_types.extend(&file.event_types);
         leaf.dates.extend(&file.dates);
@@ -144,6 +196,12 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
 
 /// The files of a leaf that are still alive, with their positions.
 pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFile)>> {
+    let listed = read_listed(store, leaf).await?;
+    Ok(listed.into_iter().map(|(position, _, file)| (position, file)).collect())
+}
+
+/// As [`read_leaf`], each file with the version that added it.
+pub async fn read_listed(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, u64, DataFile)>> {
     let bytes = store.get(&leaf.path).await?;
     let phrase = || format!("read leaf {}", store.address(&leaf.path));
     if sha256(&bytes) != leaf.sha256 {
@@ -154,7 +212,8 @@ pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFi
     }
     let files = decode_leaf(bytes).with_context(phrase)?;
     let alive = |position: &u32| leaf.deleted.binary_search(position).is_err();
-    Ok((0..).zip(files).filter(|(position, _)| alive(position)).collect())
+    let listed = (0..).zip(files).filter(|(position, _)| alive(position));
+    Ok(listed.map(|(position, (version, file))| (position, version.unwrap_or(leaf.added_version), file)).collect())
 }
 
 /// The audits of a leaf's files, by position, the deleted ones included.
@@ -176,41 +235,42 @@ fn sort_key(file: &DataFile) -> (&str, &str, Date, i64, &str) {
     (&file.tenants.min, &file.event_types.min, file.dates.min, file.ts.min, &file.path)
 }
 
-fn leaf_batch(files: &[NewFile]) -> RecordBatch {
-    fn texts<'a>(files: &'a [NewFile], get: impl Fn(&'a DataFile) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(files.iter().map(|new| get(&new.file))))
+fn leaf_batch(files: &[Entry]) -> RecordBatch {
+    fn texts<'a>(files: &'a [Entry], get: impl Fn(&'a DataFile) -> &'a str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(files.iter().map(|entry| get(&entry.new.file))))
     }
     let integers = |get: fn(&DataFile) -> u64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(files.iter().map(|new| get(&new.file) as i64)))
+        Arc::new(Int64Array::from_iter_values(files.iter().map(|entry| get(&entry.new.file) as i64)))
     };
-    let packs = |get: fn(&PackRef) -> i64| files.iter().map(move |new| new.file.pack.as_ref().map(get));
-    let since: TimestampMicrosecondArray = files.iter().map(|f| f.file.class_since.map(micros_of_timestamp)).collect();
-    let covered: Vec<Covered> = files.iter().map(|new| Covered::from(&new.file)).collect();
+    let packs = |get: fn(&PackRef) -> i64| files.iter().map(move |entry| entry.new.file.pack.as_ref().map(get));
+    let since: TimestampMicrosecondArray =
+        files.iter().map(|f| f.new.file.class_since.map(micros_of_timestamp)).collect();
+    let covered: Vec<Covered> = files.iter().map(|entry| Covered::from(&entry.new.file)).collect();
     let mut columns = ranges::encode(&covered);
     columns.extend([
         ("path", texts(files, |f| &f.path)),
         ("rows", integers(|f| f.rows)),
         ("size_bytes", integers(|f| f.size_bytes)),
-        ("footer_bytes", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.footer_bytes as i32)))),
-        ("schema_id", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.file.schema_id as i32)))),
+        ("footer_bytes", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.new.file.footer_bytes as i32)))),
+        ("schema_id", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.new.file.schema_id as i32)))),
         ("storage_class", texts(files, |f| f.storage_class.as_str())),
         ("class_since", Arc::new(since.with_timezone("UTC"))),
         (
             "pack_path",
-            Arc::new(files.iter().map(|f| Some(f.file.pack.as_ref()?.path.as_str())).collect::<StringArray>()),
+            Arc::new(files.iter().map(|f| Some(f.new.file.pack.as_ref()?.path.as_str())).collect::<StringArray>()),
         ),
         ("pack_offset", Arc::new(packs(|pack| pack.offset as i64).collect::<Int64Array>())),
         ("pack_cells_bytes", Arc::new(packs(|pack| i64::from(pack.cells_bytes)).collect::<Int64Array>())),
         ("pack_footer_bytes", Arc::new(packs(|pack| i64::from(pack.footer_bytes)).collect::<Int64Array>())),
-        // Null: the version in the root's row. A merged leaf will hold files of several.
-        ("added_version", Arc::new(UInt64Array::new_null(files.len())) as ArrayRef),
+        // Null: the version in the root's row. A merged leaf holds files of several.
+        ("added_version", Arc::new(files.iter().map(|entry| entry.version).collect::<UInt64Array>()) as ArrayRef),
     ]);
     table::batch(columns)
 }
 
-fn audit_batch(files: &[NewFile]) -> RecordBatch {
-    fn texts<'a>(files: &'a [NewFile], get: impl Fn(&'a NewFile) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(files.iter().map(get)))
+fn audit_batch(files: &[Entry]) -> RecordBatch {
+    fn texts<'a>(files: &'a [Entry], get: impl Fn(&'a NewFile) -> &'a str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(files.iter().map(|entry| get(&entry.new))))
     }
     table::batch(vec![
         ("path", texts(files, |f| &f.file.path)),
@@ -220,7 +280,7 @@ fn audit_batch(files: &[NewFile]) -> RecordBatch {
     ])
 }
 
-fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
+fn decode_leaf(bytes: Bytes) -> Result<Vec<(Option<u64>, DataFile)>> {
     let (batch, format) = table::decode(bytes, KEY)?;
     if format != LEAF_FORMAT {
         return Err(
@@ -233,12 +293,13 @@ fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
     let size_bytes = table::numbers::<Int64Type>(&batch, "size_bytes")?;
     let footer_bytes = table::numbers::<Int32Type>(&batch, "footer_bytes")?;
     let schema_id = table::numbers::<Int32Type>(&batch, "schema_id")?;
-    let class_since = optional::<TimestampMicrosecondType>(&batch, "class_since")?;
+    let class_since = table::optional::<TimestampMicrosecondType>(&batch, "class_since")?;
     let packs = packs(&batch)?;
+    let version = table::optional::<UInt64Type>(&batch, "added_version")?;
     (0..batch.num_rows())
         .map(|row| {
             let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
-            Ok(DataFile {
+            let file = DataFile {
                 path: path(row).to_owned(),
                 tenants,
                 event_types,
@@ -251,21 +312,10 @@ fn decode_leaf(bytes: Bytes) -> Result<Vec<DataFile>> {
                 storage_class: class(row).parse::<StorageClass>()?,
                 class_since: class_since(row).and_then(timestamp_of_micros),
                 pack: packs(row),
-            })
+            };
+            Ok((version(row), file))
         })
         .collect()
-}
-
-/// The values of a column that may be null, or missing in a leaf of an older tier.
-fn optional<'a, T: ArrowPrimitiveType>(
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Result<impl Fn(usize) -> Option<T::Native> + use<'a, T>> {
-    let array = batch
-        .column_by_name(name)
-        .map(|column| column.as_primitive_opt::<T>().ok_or_else(|| table::wrong_type(name)))
-        .transpose()?;
-    Ok(move |row| array.filter(|array| array.is_valid(row)).map(|array| array.value(row)))
 }
 
 fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<'_>> {
@@ -273,9 +323,9 @@ fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<
         .column_by_name("pack_path")
         .map(|column| column.as_string_opt::<i32>().ok_or_else(|| table::wrong_type("pack_path")))
         .transpose()?;
-    let offset = optional::<Int64Type>(batch, "pack_offset")?;
-    let cells = optional::<Int64Type>(batch, "pack_cells_bytes")?;
-    let footer = optional::<Int64Type>(batch, "pack_footer_bytes")?;
+    let offset = table::optional::<Int64Type>(batch, "pack_offset")?;
+    let cells = table::optional::<Int64Type>(batch, "pack_cells_bytes")?;
+    let footer = table::optional::<Int64Type>(batch, "pack_footer_bytes")?;
     Ok(move |row| {
         Some(PackRef {
             path: paths.filter(|paths| paths.is_valid(row))?.value(row).to_owned(),

@@ -24,14 +24,15 @@ mod leaf;
 mod lease;
 mod ledger;
 mod ranges;
+mod relocate;
 mod root;
 mod snapshot;
 pub mod table;
 
-pub use commit::{Change, NewSeal, Outcome, commit};
+pub use commit::{Change, NewSeal, Outcome, Relist, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
 pub use expired::Stub;
-pub use leaf::{FileAudit, LeafRef, LiveFile, NewFile};
+pub use leaf::{FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted};
 pub use lease::Lease;
 pub use ranges::Covered;
 pub use root::Root;

@@ -83,6 +83,10 @@ fn root_batch(leaves: &[LeafRef]) -> RecordBatch {
         ("added_version", integers(|l| l.added_version)),
         ("deleted", Arc::new(deleted.finish()) as ArrayRef),
     ]);
+    // Readers of roots without merged leaves need not know the column.
+    if leaves.iter().any(LeafRef::is_merged) {
+        columns.push(("oldest_version", integers(|l| l.oldest_version)));
+    }
     table::batch(columns)
 }
 
@@ -93,6 +97,7 @@ fn decode_leaves(batch: &RecordBatch) -> Result<Vec<LeafRef>> {
     let (files, rows) = (table::numbers::<Int64Type>(batch, "files")?, table::numbers::<Int64Type>(batch, "rows")?);
     let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
     let added_version = table::numbers::<Int64Type>(batch, "added_version")?;
+    let oldest_version = table::optional::<Int64Type>(batch, "oldest_version")?;
     let deleted = table::column(batch, "deleted")?.as_list_opt::<i32>().ok_or_else(|| table::wrong_type("deleted"))?;
     (0..batch.num_rows())
         .map(|row| {
@@ -111,6 +116,7 @@ fn decode_leaves(batch: &RecordBatch) -> Result<Vec<LeafRef>> {
                 rows: rows(row) as u64,
                 size_bytes: size_bytes(row) as u64,
                 added_version: added_version(row) as u64,
+                oldest_version: oldest_version(row).unwrap_or(added_version(row)) as u64,
                 deleted: positions.values().to_vec(),
             })
         })

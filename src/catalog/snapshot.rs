@@ -1,6 +1,7 @@
 //! A version of the archive, opened for reading.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{Operation, RootDocument};
 use super::expired::Stub;
-use super::leaf::{FileAudit, LeafRef, LiveFile, read_audits, read_leaf};
+use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf, read_listed};
 use super::ledger;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -184,6 +185,32 @@ impl Snapshot {
             files.into_iter().map(move |(position, file)| LiveFile { leaf: leaf.path.clone(), position, file })
         };
         Ok(leaves.into_iter().flat_map(live).collect())
+    }
+
+    /// The live files of a leaf, each with the version that added it.
+    pub async fn listed(&self, leaf: &LeafRef) -> Result<Vec<Listed>> {
+        let files = read_listed(&self.store, leaf).await?;
+        let listed =
+            |(position, version, file)| Listed { live: LiveFile { leaf: leaf.path.clone(), position, file }, version };
+        Ok(files.into_iter().map(listed).collect())
+    }
+
+    /// The live files that these versions added and `wanted` picks. Of files that merges have listed anew it reads all
+    /// leaves that may have them.
+    pub async fn added(
+        &self,
+        versions: RangeInclusive<u64>,
+        wanted: impl Fn(&DataFile) -> bool,
+    ) -> Result<Vec<Listed>> {
+        let leaves: Vec<LeafRef> = self.root.leaves.iter().filter(|leaf| leaf.may_list(&versions)).cloned().collect();
+        let mut reads = futures::stream::iter(leaves)
+            .map(|leaf| async move { self.listed(&leaf).await })
+            .buffered(LEAF_READS_IN_FLIGHT);
+        let mut added = Vec::new();
+        while let Some(listed) = reads.try_next().await? {
+            added.extend(listed.into_iter().filter(|l| versions.contains(&l.version) && wanted(&l.live.file)));
+        }
+        Ok(added)
     }
 
     /// What audits need of these files, in their order.

@@ -81,6 +81,18 @@ pub fn numbers<'a, T: ArrowPrimitiveType>(
     Ok(|row| array.value(row))
 }
 
+/// The values of a column that may be null, or missing in a file of an older tier.
+pub fn optional<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<impl Fn(usize) -> Option<T::Native> + use<'a, T>> {
+    let array = batch
+        .column_by_name(name)
+        .map(|column| column.as_primitive_opt::<T>().ok_or_else(|| wrong_type(name)))
+        .transpose()?;
+    Ok(move |row| array.filter(|array| array.is_valid(row)).map(|array| array.value(row)))
+}
+
 pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).ok_or_else(|| Error::failed(format!("a catalog file has no column `{name}`")))
 }

@@ -7,7 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::{
-    archive, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum, vault,
+    archive, compact, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum,
+    vault,
 };
 
 const EXAMPLES: &str = "\
@@ -18,7 +19,7 @@ Examples:
 
 Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       dead-letter, revert, vacuum, hot
+Care:       dead-letter, revert, compact, vacuum, hot
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -148,6 +149,8 @@ pub enum Verb {
     Hold(hold::HoldArgs),
     /// Keep second copies in a Glacier vault that you already have
     Vault(vault::VaultArgs),
+    /// Merge the small files that late events and replays made
+    Compact(compact::CompactArgs),
     /// Delete rows from the hot tier that the archive has
     Hot(hot::HotArgs),
     /// Delete what killed runs left behind, and what was replaced or expired

@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod compact;
 mod dead_letter;
 mod hold;
 mod hot;
@@ -99,6 +100,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Restore(args) => restore::run(&App::open(settings, ui).await?, args).await,
             Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
+            Verb::Compact(args) => compact::run(&App::open(settings, ui).await?, args).await,
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
         }
     });

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::model::Usd;
+use crate::model::{DateRange, Usd};
 
 /// A time as people type it: RFC 3339, or a date with or without a time of day, taken as UTC.
 pub fn parse_time(text: &str) -> Result<Timestamp> {
@@ -38,6 +38,19 @@ pub fn parse_age_days(text: &str) -> Result<u32> {
         + i64::from(span.get_days());
     let is_whole = span.years(0).months(0).weeks(0).days(0).is_zero();
     if is_whole { u32::try_from(days).map_err(|_| bad()) } else { Err(bad()) }
+}
+
+/// `2026-08-24`, or `2026-08-01..2026-08-24` with both ends.
+pub fn parse_date_range(text: &str) -> Result<DateRange> {
+    let date = |text: &str| {
+        text.parse().map_err(|_| Error::usage(format!("`{text}` is not a date")).hint("write it as 2026-08-24"))
+    };
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let range = DateRange { first: date(first)?, last: date(last)? };
+    match range.last < range.first {
+        true => Err(Error::usage(format!("`{text}` ends before it begins"))),
+        false => Ok(range),
+    }
 }
 
 /// An amount of dollars as people type it: `0.45`, `$3`.

@@ -73,14 +73,7 @@ impl<'a> CellWriter<'a> {
     }
 
     fn write_chunk(&mut self, chunk: &RecordBatch) -> Result<()> {
-        let ids = chunk.column(0).as_string::<i32>();
-        let times = chunk.column(1).as_primitive::<TimestampMicrosecondType>().values();
-        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
-        let bounds = |row: usize| ids.value(row);
-        let (min_id, max_id) =
-            (0..ids.len()).map(bounds).fold((bounds(0), bounds(0)), |(low, high), id| (low.min(id), high.max(id)));
-        let chunk_ids = KeyRange { min: min_id.to_owned(), max: max_id.to_owned() };
-        let chunk_ts = KeyRange { min: first, max: last };
+        let Some((chunk_ts, chunk_ids)) = bounds(chunk) else { return Ok(()) };
         let file = match &mut self.open {
             Some(file) => {
                 file.ts.extend(&chunk_ts);
@@ -133,6 +126,16 @@ impl<'a> CellWriter<'a> {
     }
 }
 
+/// The times and ids of a file's rows that are in (ts, event_id) order; `None` where there are none.
+pub(super) fn bounds(rows: &RecordBatch) -> Option<(KeyRange<i64>, KeyRange<String>)> {
+    let ids = rows.column(0).as_string::<i32>();
+    let times = rows.column(1).as_primitive::<TimestampMicrosecondType>().values();
+    let ts = KeyRange { min: *times.first()?, max: *times.last()? };
+    let id = |row: usize| ids.value(row);
+    let (min, max) = (0..ids.len()).map(id).fold((id(0), id(0)), |(low, high), id| (low.min(id), high.max(id)));
+    Some((ts, KeyRange { min: min.to_owned(), max: max.to_owned() }))
+}
+
 fn open_file(
     cell: &Partition,
     schema: &SchemaRef,
@@ -149,7 +152,7 @@ fn open_file(
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 
-fn properties(cell: &Partition) -> WriterProperties {
+pub(super) fn properties(cell: &Partition) -> WriterProperties {
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved.

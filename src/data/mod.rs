@@ -29,6 +29,7 @@ pub mod ndjson;
 pub mod pack;
 pub mod parquet_rows;
 pub mod range_reader;
+pub mod rewrite;
 pub mod rows;
 pub mod runs;
 pub mod time;

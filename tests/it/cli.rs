@@ -35,6 +35,7 @@ fn an_archive_that_is_not_named_is_a_usage_error_that_says_how() {
         vec!["status"],
         vec!["query", "SELECT 1"],
         vec!["vacuum"],
+        vec!["compact"],
         vec!["revert", "1", "--yes"],
     ] {
         let outcome = tier.run(&verb);
@@ -227,6 +228,7 @@ fn help_fits_a_terminal_of_eighty_columns() {
         vec!["status"],
         vec!["revert"],
         vec!["vacuum"],
+        vec!["compact"],
         vec!["simulate"],
         vec!["dead-letter"],
         vec!["dead-letter", "list"],

@@ -7,8 +7,10 @@ use jiff::civil::Date;
 use super::ArchiveArgs;
 use crate::archive::{self, ArchiveReport, ArchiveRequest, DayReport, Days, HotReport, RunRecord, Unarchived, Why};
 use crate::cli::App;
+use crate::cli::parse::parse_date_range;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
+use crate::model::DateRange;
 
 /// Done, but a person must look.
 pub const LOOK: u8 = 7;
@@ -75,13 +77,7 @@ fn parse_date(text: &str) -> Result<Date> {
 }
 
 fn parse_dates(text: &str) -> Result<Vec<Date>> {
-    let (first, last) = match text.split_once("..") {
-        Some((first, last)) => (parse_date(first)?, parse_date(last)?),
-        None => (parse_date(text)?, parse_date(text)?),
-    };
-    if last < first {
-        return Err(Error::usage(format!("`{text}` ends before it begins")));
-    }
+    let DateRange { first, last } = parse_date_range(text)?;
     Ok(first.series(1.day()).take_while(|date| *date <= last).collect())
 }
 

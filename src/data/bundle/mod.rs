@@ -12,8 +12,8 @@
 //! # Crash
 //! Nothing is on the store yet, and the temporary file is gone with the process.
 
-mod digest;
-mod sources;
+pub(super) mod digest;
+pub(super) mod sources;
 mod verify;
 mod write;
 
@@ -86,7 +86,8 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     if on_disk != sha256 {
         return Err(verify::differs("its bytes changed on the disk"));
     }
-    let (size_bytes, footer) = footer_of_draft(&file, &cells).context("read its footer back")?;
+    let (size_bytes, footer) =
+        footer_of_draft(&file, cells.iter().map(|cell| cell.rows.rows).sum()).context("read its footer back")?;
     verify::verify(&file, &cells, digests).context("verify it")?;
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = target.layout.bundle(plan.month, plan.bucket, number);
@@ -117,7 +118,7 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     Ok(BuiltBundle { file, path, new: NewFile { file: data_file, audit }, packed })
 }
 
-fn sha256_of(path: &Path) -> Result<String> {
+pub(super) fn sha256_of(path: &Path) -> Result<String> {
     let mut sink = Hashing::new(std::io::sink());
     let mut file = File::open(path).context("open the bundle")?;
     std::io::copy(&mut file, &mut sink).context("read the bundle")?;
@@ -125,7 +126,7 @@ fn sha256_of(path: &Path) -> Result<String> {
 }
 
 /// The size of the file, and its end as it is to be packed.
-fn footer_of_draft(path: &Path, cells: &[WrittenCell]) -> Result<(u64, Bytes)> {
+pub(super) fn footer_of_draft(path: &Path, rows: u64) -> Result<(u64, Bytes)> {
     let file = File::open(path).context("open the bundle")?;
     let size_bytes = file.metadata().context("look at the bundle")?.len();
     let suffix = |length: u64| {
@@ -133,7 +134,6 @@ fn footer_of_draft(path: &Path, cells: &[WrittenCell]) -> Result<(u64, Bytes)> {
         file.read_exact_at(&mut bytes, size_bytes - length).context("read the bundle")?;
         Ok(Bytes::from(bytes))
     };
-    let rows = cells.iter().map(|cell| cell.rows.rows).sum();
     let footer_bytes = footer::read_back(size_bytes, rows, suffix)?;
     Ok((size_bytes, suffix(u64::from(footer_bytes))?))
 }

@@ -1,5 +1,6 @@
 //! Recovery is running again: whatever dies wherever, the next run makes it whole.
 
+mod compact;
 mod faults;
 mod kills;
 mod lifecycle;
