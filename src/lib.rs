@@ -56,7 +56,8 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`],
+//! [`verify`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -82,3 +83,4 @@ pub mod status;
 pub mod store;
 pub mod vacuum;
 pub mod vault;
+pub mod verify;

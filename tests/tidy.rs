@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 9] = [
     &["exports"],
     &["hot"],
     &["scan"],
-    &["archive", "lifecycle", "query", "restore", "simulate", "status", "vacuum", "vault"],
+    &["archive", "lifecycle", "query", "restore", "simulate", "status", "vacuum", "vault", "verify"],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault};
+use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
 
 Every day:  archive, query, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       dead-letter, revert, vacuum
+Care:       verify, dead-letter, revert, vacuum
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -146,4 +146,6 @@ pub enum Verb {
     Vault(vault::VaultArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
+    /// Check that the archive is whole: the catalog against the store, and on request every byte
+    Verify(verify::VerifyArgs),
 }

@@ -20,6 +20,7 @@ mod status;
 mod ui;
 mod vacuum;
 mod vault;
+mod verify;
 mod words;
 
 use std::sync::Arc;
@@ -96,6 +97,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
+            Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
         }
     });
     // A thread that still reads from a slow store must not keep the process.

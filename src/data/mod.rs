@@ -31,6 +31,7 @@ pub mod parquet_rows;
 pub mod range_reader;
 pub mod rows;
 pub mod runs;
+pub mod spill;
 pub mod time;
 pub mod typed;
 pub mod values;
