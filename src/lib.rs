@@ -56,8 +56,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`lifecycle`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`],
-//! [`verify`] | operations |
+//! | [`archive`], [`history`], [`inspect`], [`lifecycle`], [`publish`], [`query`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`], [`verify`] | operations
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -71,10 +70,13 @@ pub mod context;
 pub mod data;
 pub mod error;
 pub mod exports;
+pub mod history;
 pub mod hot;
+pub mod inspect;
 pub mod lifecycle;
 pub mod model;
 pub mod progress;
+pub mod publish;
 pub mod query;
 pub mod restore;
 pub mod scan;

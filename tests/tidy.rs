@@ -19,7 +19,20 @@ const LAYERS: [&[&str]; 9] = [
     &["exports"],
     &["hot"],
     &["scan"],
-    &["archive", "lifecycle", "query", "restore", "simulate", "status", "vacuum", "vault", "verify"],
+    &[
+        "archive",
+        "history",
+        "inspect",
+        "lifecycle",
+        "publish",
+        "query",
+        "restore",
+        "simulate",
+        "status",
+        "vacuum",
+        "vault",
+        "verify",
+    ],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

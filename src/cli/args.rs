@@ -6,7 +6,10 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use super::{archive, dead_letter, hold, lifecycle, query, restore, revert, simulate, status, vacuum, vault, verify};
+use super::{
+    archive, dead_letter, history, hold, inspect, lifecycle, publish, query, restore, revert, simulate, status, vacuum,
+    vault, verify,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +20,8 @@ Examples:
 Every day:  archive, query, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
 Care:       verify, dead-letter, revert, vacuum
+Look:       history, diff, inspect
+Others:     publish
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -148,4 +153,12 @@ pub enum Verb {
     Vacuum(vacuum::VacuumArgs),
     /// Check that the archive is whole: the catalog against the store, and on request every byte
     Verify(verify::VerifyArgs),
+    /// List the versions: when, what, on which version, and how many
+    History(history::HistoryArgs),
+    /// Show what came and went between two versions
+    Diff(history::DiffArgs),
+    /// Lay one root, leaf or data file open
+    Inspect(inspect::InspectArgs),
+    /// Let other engines read the archive
+    Publish(publish::PublishArgs),
 }

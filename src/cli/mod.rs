@@ -3,12 +3,15 @@
 mod archive;
 mod args;
 mod dead_letter;
+mod history;
 mod hold;
 mod hot_settings;
+mod inspect;
 mod lifecycle;
 mod parse;
 mod policy;
 mod progress;
+mod publish;
 pub mod query;
 mod question;
 mod restore;
@@ -97,6 +100,10 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Vault(args) => vault::run(&App::open(settings, ui).await?, args).await,
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
+            Verb::History(args) => history::run(&App::open(settings, ui).await?, args).await,
+            Verb::Diff(args) => history::run_diff(&App::open(settings, ui).await?, args).await,
+            Verb::Inspect(args) => inspect::run(&App::open(settings, ui).await?, args).await,
+            Verb::Publish(args) => publish::run(&App::open(settings, ui).await?, args).await,
             Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
         }
     });

@@ -18,6 +18,9 @@ use crate::model::{DataFile, KeyRange, Partition, Schema, days_of_date};
 
 const BATCH_ROWS: usize = 8192;
 
+/// The error code of a file that is as it should be and whose pack is not.
+pub const BAD_PACK: &str = "corrupt-pack";
+
 /// Takes the ids of a run of rows of one cell.
 pub type IdSink = Arc<dyn Fn(&Partition, &StringArray) -> Result<()> + Send + Sync>;
 
@@ -81,7 +84,9 @@ impl Expected {
         let end = reader.get_bytes(start, footer_bytes as usize).context("read its footer")?;
         footer::decode(&end, rows).context("decode its footer")?;
         match &self.footer {
-            Some(packed) if *packed != end => Err(Error::failed("its footer is not the one in its pack")),
+            Some(packed) if *packed != end => {
+                Err(Error::failed(format!("it holds another footer than {}", self.file.path)).code(BAD_PACK))
+            }
             _ => Ok(()),
         }
     }

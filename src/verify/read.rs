@@ -15,7 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use super::content::{Expected, IdSink, examine_pack};
+use super::content::{BAD_PACK, Expected, IdSink, examine_pack};
 use super::leaves::Place;
 use super::listing::{Listing, Sum};
 use super::problem::{ProblemKind, Problems};
@@ -207,12 +207,14 @@ async fn one(ctx: &Ctx, listing: &Listing, schema: &Schema, item: Item, ids: Opt
         return Ok(Outcome::Archived { bytes: file.size_bytes });
     }
     let (path, rows, bytes) = (file.path.clone(), file.rows, file.size_bytes);
+    let pack_path = file.pack.as_ref().map(|pack| pack.path.clone()).unwrap_or_default();
     let read = async {
         let expected = Expected::new(file, audit, packed, schema.clone(), ids)?;
         examine(&ctx.store, expected).await
     };
     match read.await {
         Ok(()) => Ok(Outcome::Read { rows, bytes }),
+        Err(error) if error.stable_code() == BAD_PACK => wrong(ProblemKind::BadPack, &pack_path, error),
         Err(error) => wrong(ProblemKind::Damaged, &path, error),
     }
 }

@@ -140,3 +140,15 @@ fn other_engines_read_the_tree_as_shown() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1500 1500 1500");
 }
+
+#[test]
+fn what_looks_at_an_archive_runs() {
+    let tier = folder();
+    run(&tier, "tier archive exports --archive ./archive && tier archive sample-data --archive ./archive");
+    let [verify, look] = &blocks("Is it whole?", "sh")[..] else { panic!("two blocks") };
+    let (stdout, stderr) = run(&tier, verify);
+    assert_eq!(stdout, "", "{stderr}");
+    assert_eq!(stderr.matches("no problem").count(), 3, "{stderr}");
+    let (stdout, _) = run(&tier, look);
+    assert!(stdout.contains("version 1 of ") && stdout.contains("_tier/root/"), "{stdout}");
+}
