@@ -129,17 +129,21 @@ fn words(report: &VerifyReport, elapsed_ms: u64) -> Vec<String> {
     if report.replaced.objects > 0 {
         lines.push(format!("{} kept for older versions until a vacuum", of(report.replaced, "replaced file")));
     }
-    let shown =
-        |sum: Sum| if sum.objects > 0 { format!(", such as {}", report.examples.join(", ")) } else { String::new() };
     if report.orphans.objects > 0 {
         let orphans = of(report.orphans, "object");
-        lines.push(format!("{orphans} named by no version: of a run at work, or left by a killed one: tier vacuum"));
+        lines.push(match report.unreadable {
+            0 => format!("{orphans} named by no version: of a run at work, or left by a killed one: tier vacuum"),
+            _ => format!("{orphans} named by no version that can be read: delete nothing before it can"),
+        });
     }
     if report.unfinished.objects > 0 {
         lines.push(format!("{}: tier vacuum", of(report.unfinished, "unfinished write")));
     }
     if report.foreign.objects > 0 {
-        lines.push(format!("{} not made by tier{}", of(report.foreign, "object"), shown(report.foreign)));
+        lines.push(format!("{} not made by tier", of(report.foreign, "object")));
+    }
+    if !report.examples.is_empty() {
+        lines.push(format!("  such as {}", report.examples.join(", ")));
     }
     if let Some(newer) = report.newer_version {
         lines.push(format!("version {newer} came meanwhile: what it added is among the objects named by no version"));

@@ -75,6 +75,8 @@ pub struct VerifyReport {
     pub unfinished: Sum,
     /// The first few of these.
     pub examples: Vec<String>,
+    /// Roots and leaves that cannot be read: their files are among the orphans here, and must not be deleted.
+    pub unreadable: u64,
     /// A commit came while verifying: what it added counts as orphans here.
     pub newer_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +147,7 @@ pub async fn verify(ctx: &Ctx, options: &VerifyOptions) -> Result<VerifyReport> 
         orphans,
         foreign: listing.foreign,
         unfinished,
+        unreadable: known.unreadable + files.unreadable,
         newer_version: (now > newest.version()).then_some(now),
         read,
         duplicates,

@@ -63,7 +63,7 @@ fn diff_shows_files_columns_and_dead_letters_between_two_versions() {
     );
     assert_eq!(moved["dates"]["2026-08"]["files_added"], 1, "{moved:#}");
     tier.ok(&["hold", "add", "--tenant", "acme", "--reason", "case 17", "--archive", "archive"]);
-    tier.ok(&["dead-letter", "discard", "--yes", "--archive", "archive"]);
+    tier.ok(&["dead-letter", "discard", "--version", "1", "--yes", "--archive", "archive"]);
     let words = tier.ok(&["diff", "1", "5", "--archive", "archive"]).stdout;
     for part in ["+ column brand_new DOUBLE", "+ hold ", "case 17", "- dead letters ", "2026-08  +1 file +1,501 rows"] {
         assert!(words.contains(part), "{part}: {words}");

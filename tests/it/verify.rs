@@ -58,7 +58,7 @@ fn a_whole_archive_is_whole_after_append_revert_bundling_and_vacuum() {
     tier.ok(&["lifecycle", "apply", "--yes", "--max-cost", "1", "--archive", "archive", "--now", LATER]);
     let bundled = clean("bundling", 7);
     assert_eq!(bundled["read"]["archived"]["objects"], 1, "an archived bundle is counted and not read: {bundled:#}");
-    tier.ok(&["vacuum", "--yes", "--grace", "0s", "--archive", "archive"]);
+    tier.ok(&["vacuum", "--yes", "--grace", "0s", "--archive", "archive", "--now", LATER]);
     let (code, vacuumed) = verify_with(&tier, "archive", &["--read", "all", "--duplicates"]);
     assert_eq!((code, problems(&vacuumed)), (0, vec![]), "{vacuumed:#}");
     assert_eq!(vacuumed["replaced"]["objects"], 0, "{vacuumed:#}");
