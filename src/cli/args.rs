@@ -151,7 +151,7 @@ pub enum Verb {
     Vault(vault::VaultArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
-    /// Check that the archive is whole: the catalog against the store, and on request every byte
+    /// Check that the archive is whole: catalog, store, and on request every byte
     Verify(verify::VerifyArgs),
     /// List the versions: when, what, on which version, and how many
     History(history::HistoryArgs),

@@ -112,8 +112,9 @@ fn words(report: &VerifyReport, elapsed_ms: u64) -> Vec<String> {
             0 => String::new(),
             _ => format!("; {} not read", of(read.archived, "archived file")),
         };
-        let files = counted(read.files, "file");
-        lines.push(format!("read {files}, {} rows, {}{archived}", HumanCount(read.rows), HumanBytes(read.bytes)));
+        let (files, rows) = (counted(read.files, "file"), HumanCount(read.rows));
+        let bytes = HumanBytes(read.bytes);
+        lines.push(format!("read {files}, {rows} rows; {bytes} of it whole{archived}"));
     }
     if let Some(duplicates) = &report.duplicates {
         let repeated = counted(duplicates.repeated_ids, "id");

@@ -346,7 +346,7 @@ fn polars(tree: &Tree, text: &mut String) {
         .collect();
     let _ = write!(
         text,
-        "import polars as pl\n\n{} = pl.scan_parquet(\n    {},\n    schema={{\n    {}}},\n    hive_partitioning=True,\n    \
+        "import polars as pl\n\n{} = pl.scan_parquet(\n    {},\n    schema={{\n    {}    }},\n    hive_partitioning=True,\n    \
          hive_schema={{\"date\": pl.Date, \"event_type\": pl.String, \"tenant_id\": pl.String}},\n    \
          missing_columns=\"insert\",\n    extra_columns=\"ignore\",\n)\n",
         tree.table,

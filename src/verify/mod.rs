@@ -13,7 +13,8 @@
 //!
 //! # What it does not tell
 //! The catalog keeps no ETags, so bytes that were replaced by as many others are found by reading them only. What the store
-//! itself calls archived is not read.
+//! itself calls archived is not read. A pack has no checksum: its copy of a footer is compared with the file where that can
+//! be read, its cells with the rows.
 
 mod catalog_objects;
 mod content;

@@ -54,6 +54,7 @@ pub enum Read {
 pub struct ReadReport {
     pub files: u64,
     pub rows: u64,
+    /// Of files that were read whole; of others only the ids are.
     pub bytes: u64,
     /// Archived files: not read, because that needs a restore.
     pub archived: Sum,
@@ -206,7 +207,8 @@ async fn one(ctx: &Ctx, listing: &Listing, schema: &Schema, item: Item, ids: Opt
     if file.storage_class.is_archived() && !listing.restored.contains(&file.path) {
         return Ok(Outcome::Archived { bytes: file.size_bytes });
     }
-    let (path, rows, bytes) = (file.path.clone(), file.rows, file.size_bytes);
+    let (path, rows) = (file.path.clone(), file.rows);
+    let bytes = if audit.is_some() { file.size_bytes } else { 0 };
     let pack_path = file.pack.as_ref().map(|pack| pack.path.clone()).unwrap_or_default();
     let read = async {
         let expected = Expected::new(file, audit, packed, schema.clone(), ids)?;
