@@ -63,7 +63,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`compact`], [`lifecycle`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`] | operations |
+//! | [`archive`], [`compact`], [`history`], [`inspect`], [`lifecycle`], [`publish`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`], [`verify`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -78,10 +78,13 @@ pub mod context;
 pub mod data;
 pub mod error;
 pub mod exports;
+pub mod history;
 pub mod hot;
+pub mod inspect;
 pub mod lifecycle;
 pub mod model;
 pub mod progress;
+pub mod publish;
 pub mod query;
 pub mod rehydrate;
 pub mod restore;
@@ -91,3 +94,4 @@ pub mod status;
 pub mod store;
 pub mod vacuum;
 pub mod vault;
+pub mod verify;

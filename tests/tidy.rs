@@ -19,7 +19,22 @@ const LAYERS: [&[&str]; 9] = [
     &["exports"],
     &["hot"],
     &["scan"],
-    &["archive", "compact", "lifecycle", "query", "rehydrate", "restore", "simulate", "status", "vacuum", "vault"],
+    &[
+        "archive",
+        "compact",
+        "history",
+        "inspect",
+        "lifecycle",
+        "publish",
+        "query",
+        "rehydrate",
+        "restore",
+        "simulate",
+        "status",
+        "vacuum",
+        "vault",
+        "verify",
+    ],
 ];
 
 /// Imports between neighbours or upwards that are meant, with the reason.

@@ -54,7 +54,8 @@ pub async fn find(
     Ok(found)
 }
 
-async fn read(store: &Store, ledger: &LedgerRef) -> Result<Vec<ExportEntry>> {
+/// The entries of a ledger file.
+pub async fn read(store: &Store, ledger: &LedgerRef) -> Result<Vec<ExportEntry>> {
     let bytes = store.get(&ledger.path).await?;
     if sha256(&bytes) != ledger.sha256 {
         return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)").code("corrupt-ledger"));

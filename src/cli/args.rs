@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::{
-    archive, compact, dead_letter, hold, hot, lifecycle, query, rehydrate, restore, revert, simulate, status, vacuum,
-    vault,
+    archive, compact, dead_letter, history, hold, hot, inspect, lifecycle, publish, query, rehydrate, restore, revert,
+    simulate, status, vacuum, vault, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -19,7 +19,9 @@ Examples:
 
 Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       dead-letter, revert, compact, vacuum, hot
+Care:       verify, dead-letter, revert, compact, vacuum, hot
+Look:       history, diff, inspect
+Others:     publish
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -155,4 +157,14 @@ pub enum Verb {
     Hot(hot::HotArgs),
     /// Delete what killed runs left behind, and what was replaced or expired
     Vacuum(vacuum::VacuumArgs),
+    /// Check that the archive is whole: catalog, store, and on request every byte
+    Verify(verify::VerifyArgs),
+    /// List the versions: when, what, on which version, and how many
+    History(history::HistoryArgs),
+    /// Show what came and went between two versions
+    Diff(history::DiffArgs),
+    /// Lay one root, leaf or data file open
+    Inspect(inspect::InspectArgs),
+    /// Let other engines read the archive
+    Publish(publish::PublishArgs),
 }

@@ -4,13 +4,16 @@ mod archive;
 mod args;
 mod compact;
 mod dead_letter;
+mod history;
 mod hold;
 mod hot;
 mod hot_settings;
+mod inspect;
 mod lifecycle;
 mod parse;
 mod policy;
 mod progress;
+mod publish;
 pub mod query;
 mod question;
 mod rehydrate;
@@ -23,6 +26,7 @@ mod status;
 mod ui;
 mod vacuum;
 mod vault;
+mod verify;
 mod words;
 
 use std::sync::Arc;
@@ -102,6 +106,11 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Simulate(args) => simulate::run(&ui, &settings, args),
             Verb::Compact(args) => compact::run(&App::open(settings, ui).await?, args).await,
             Verb::Vacuum(args) => vacuum::run(&App::open(settings, ui).await?, args).await,
+            Verb::History(args) => history::run(&App::open(settings, ui).await?, args).await,
+            Verb::Diff(args) => history::run_diff(&App::open(settings, ui).await?, args).await,
+            Verb::Inspect(args) => inspect::run(&App::open(settings, ui).await?, args).await,
+            Verb::Publish(args) => publish::run(&App::open(settings, ui).await?, args).await,
+            Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
         }
     });
     // A thread that still reads from a slow store must not keep the process.

@@ -32,6 +32,7 @@ pub mod range_reader;
 pub mod rewrite;
 pub mod rows;
 pub mod runs;
+pub mod spill;
 pub mod time;
 pub mod typed;
 pub mod values;

@@ -21,13 +21,13 @@ pub struct RangeReader {
 impl RangeReader {
     /// Each part that is asked for is a request.
     pub fn new(target: &Target<'_>, file: &DataFile) -> Self {
-        RangeReader {
-            store: target.store.clone(),
-            path: file.path.clone(),
-            size_bytes: file.size_bytes,
-            whole: None,
-            runtime: target.runtime.clone(),
-        }
+        Self::over(target.store, target.runtime.clone(), file)
+    }
+
+    /// As [`RangeReader::new`], where nothing is written.
+    pub fn over(store: &Store, runtime: tokio::runtime::Handle, file: &DataFile) -> Self {
+        let (path, size_bytes) = (file.path.clone(), file.size_bytes);
+        RangeReader { store: store.clone(), path, size_bytes, whole: None, runtime }
     }
 
     /// One request now, and none later.

@@ -16,6 +16,7 @@ mod aws;
 mod classes;
 mod durable;
 mod errors;
+mod folders;
 mod layout;
 mod location;
 mod meter;

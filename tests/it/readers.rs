@@ -87,3 +87,47 @@ async fn every_reader_finds_odd_tenants_and_types_under_their_own_names() {
     let expected: Cells = (1..).zip(names).map(|(rows, name)| (format!("2026-08-24/{name}/{name}"), rows)).collect();
     assert_eq!(all_agree(&tier).await, expected);
 }
+
+/// Runs Python lines with the readers.
+fn python(script: &str) -> String {
+    let python = std::env::var("TIER_TEST_READERS").expect("no readers to test with: run the tests with infra/test.sh");
+    let output = Command::new(python).args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn duckdb_and_polars_run_what_publish_ddl_prints() {
+    let tier = Tier::new();
+    tier.ok(&["archive", &sample_data(), "--archive", "archive"]);
+    let odd = line("late", "2026-08-24T12:00:00Z", r#""brand \"new\"":1.5"#).replace("acme", "007:%2e");
+    tier.write("late.ndjson", odd);
+    tier.ok(&["archive", "late.ndjson", "--archive", "archive"]);
+    // A column that no file has any more.
+    tier.write("gone.ndjson", line("gone", "2026-08-24T12:00:00Z", r#""gone":true"#));
+    tier.ok(&["archive", "gone.ndjson", "--archive", "archive"]);
+    tier.ok(&["revert", "3", "--yes", "--archive", "archive"]);
+    tier.ok(&["vacuum", "--yes", "--grace", "0s", "--archive", "archive"]);
+    let asked = "SELECT count(*), count(\"gone\"), max(\"brand \"\"new\"\"\"), \
+                 count(*) FILTER (tenant_id = '007:%2e' AND date = DATE '2026-08-24') FROM t";
+    tier.write(
+        "view.sql",
+        tier.ok(&["publish", "ddl", "--for", "duckdb", "--table", "t", "--archive", "archive"]).stdout,
+    );
+    let script = format!(
+        "import duckdb\nduckdb.execute(open({:?}).read())\nprint(duckdb.sql({asked:?}).fetchall())\n\
+         print([t for n, t, *_ in duckdb.sql('DESCRIBE t').fetchall() if n in ('ts', 'date', 'tenant_id')])",
+        tier.path("view.sql")
+    );
+    let types = "['TIMESTAMP WITH TIME ZONE', 'DATE', 'VARCHAR']";
+    assert_eq!(python(&script), format!("[(1501, 0, 1.5, 1)]\n{types}\n"));
+    let scan = tier.ok(&["publish", "ddl", "--for", "polars", "--table", "t", "--archive", "archive"]).stdout;
+    let counted = "print(t.filter(pl.col('tenant_id') == '007:%2e').collect().height, t.collect().height)";
+    assert_eq!(python(&format!("{scan}\n{counted}")), "1 1501\n");
+    for engine in ["trino", "hive", "spark", "clickhouse"] {
+        let statements = tier.ok(&["publish", "ddl", "--for", engine, "--archive", "archive"]).stdout;
+        assert!(statements.contains("CREATE ") && statements.contains("brand "), "{engine}: {statements}");
+    }
+    let athena = tier.run(&["publish", "ddl", "--for", "athena", "--archive", "archive"]);
+    assert_eq!(athena.code, Some(2), "Athena reads no folder: {athena:#?}");
+}

@@ -176,3 +176,15 @@ async fn the_examples_of_the_hot_tier_run() {
     assert!(stdout.contains("sealed    2026-08-24 to 2026-08-25"), "{stdout}");
     assert!(stderr.contains("2026-08-24 sealed: 1 rows, counted 1 · 1 new"), "{stderr}");
 }
+
+#[test]
+fn what_looks_at_an_archive_runs() {
+    let tier = folder();
+    run(&tier, "tier archive exports --archive ./archive && tier archive sample-data --archive ./archive");
+    let [verify, look] = &blocks("Is it whole?", "sh")[..] else { panic!("two blocks") };
+    let (stdout, stderr) = run(&tier, verify);
+    assert_eq!(stdout, "", "{stderr}");
+    assert_eq!(stderr.matches("no problem").count(), 3, "{stderr}");
+    let (stdout, _) = run(&tier, look);
+    assert!(stdout.contains("version 1 of ") && stdout.contains("_tier/root/"), "{stdout}");
+}

@@ -132,7 +132,11 @@ impl Simulated {
             let Some(path) = self.relative(&meta.location) else { continue };
             match records.get(path) {
                 Some(record) if record.class.is_archived() => {}
-                Some(record) => found.push(record.object_state(path.to_owned(), now)),
+                // The bytes lie at the path: what a record says of their number may be old.
+                Some(record) => {
+                    let state = record.object_state(path.to_owned(), now);
+                    found.push(ObjectState { size_bytes: meta.size, ..state });
+                }
                 None => found.push(standard(path, &meta)),
             }
         }
@@ -186,7 +190,10 @@ impl Classes for Simulated {
             }
             let Some(meta) = self.head(&self.place(path)).await? else { return Ok(None) };
             Ok(Some(match record {
-                Some(record) => record.object_state(path.to_owned(), self.time.now()),
+                Some(record) => {
+                    let state = record.object_state(path.to_owned(), self.time.now());
+                    ObjectState { size_bytes: meta.size, ..state }
+                }
                 None => standard(path, &meta),
             }))
         };

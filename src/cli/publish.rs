@@ -1,0 +1,96 @@
+//! `tier publish`: the archive for other engines.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::App;
+use crate::catalog::Snapshot;
+use crate::error::{Error, Result};
+use crate::publish::ddl::{self, Engine, Tenants};
+
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print the statements with which another engine reads the tree below events/
+    Ddl(DdlArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tier publish ddl --for duckdb > events.sql
+  tier publish ddl --for athena --tenants enum
+
+Such an engine sees the files below events/: neither bundles nor what is only in the hot tier, and perhaps files of a
+killed run. tier verify --tree says whether it is exact now.")]
+struct DdlArgs {
+    /// Who will run them
+    #[arg(long = "for", value_name = "ENGINE")]
+    engine: For,
+
+    /// Name of the table
+    #[arg(long, value_name = "NAME", default_value = "events")]
+    table: String,
+
+    /// How Athena knows the tenants
+    #[arg(long, value_name = "HOW", default_value = "injected")]
+    tenants: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum For {
+    Athena,
+    Trino,
+    Hive,
+    Spark,
+    Duckdb,
+    Clickhouse,
+    Polars,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// Every query names its tenant
+    Injected,
+    /// The tenants there are now are listed in the statement
+    Enum,
+}
+
+pub async fn run(app: &App, args: PublishArgs) -> Result<u8> {
+    let What::Ddl(args) = args.what;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if args.table.is_empty() || !args.table.chars().all(is_name) || args.table.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Err(Error::usage(format!("`{}` is no name for a table", args.table))
+            .hint("letters, digits and _, and no digit in front"));
+    }
+    let engine = match args.engine {
+        For::Athena => Engine::Athena,
+        For::Trino => Engine::Trino,
+        For::Hive => Engine::Hive,
+        For::Spark => Engine::Spark,
+        For::Duckdb => Engine::DuckDb,
+        For::Clickhouse => Engine::ClickHouse,
+        For::Polars => Engine::Polars,
+    };
+    let tenants = match args.tenants {
+        How::Injected => Tenants::Injected,
+        How::Enum => Tenants::Enumerated,
+    };
+    let snapshot = Snapshot::open(&app.context.store).await?;
+    let tree = ddl::tree(&snapshot, args.table).await?;
+    let statements = ddl::statements(engine, &tree, tenants)?;
+    if app.ui.json {
+        #[derive(serde::Serialize)]
+        struct Document {
+            statements: String,
+        }
+        return app.ui.document(&Document { statements }).map(|()| 0);
+    }
+    app.ui.data(&statements)?;
+    Ok(0)
+}

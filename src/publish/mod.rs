@@ -1,0 +1,3 @@
+//! The archive for other engines.
+
+pub mod ddl;
