@@ -125,6 +125,9 @@ fn remove(path: &Path) {
     fs::remove_file(path).unwrap();
 }
 
+/// What happens, to which object, how; the options that find it, and the kind it is named as.
+type Damage<'a> = (&'a str, &'a str, fn(&Path), &'a [&'a str], &'a str);
+
 #[test]
 fn every_damage_to_a_file_is_found_and_named() {
     let mut original = Original::new();
@@ -136,7 +139,7 @@ fn every_damage_to_a_file_is_found_and_named() {
     let (data, leaf) = (first_below("events", ".parquet"), first_below("_tier/leaf", ".parquet"));
     let (audit, letters) = (leaf.replace(".parquet", ".audit.parquet"), first_below("_tier/dead-letter", ".zst"));
     let root = Layout::root(1);
-    let damages: [(&str, &str, fn(&Path), &[&str], &str); 12] = [
+    let damages: [Damage<'_>; 12] = [
         ("a data file is gone", &data, remove, &[], "missing"),
         ("a data file is cut", &data, cut, &[], "other-size"),
         ("a bit of a data file", &data, flip, &["--read", "all"], "damaged"),
@@ -178,7 +181,7 @@ fn damage_to_a_bundles_pack_is_told_from_damage_to_the_bundle() {
     let bundles = files_below(&archive, "_bundles");
     assert!(!bundles.is_empty());
     let all: &[&str] = &["--read", "all"];
-    let damages: [(&str, &str, fn(&Path), &[&str], &str); 5] = [
+    let damages: [Damage<'_>; 5] = [
         ("a pack is gone", pack, remove, &[], "bad-pack"),
         ("a pack is cut", pack, cut, &[], "bad-pack"),
         ("a bit of a bundle", &bundles[0], flip, all, "damaged"),
