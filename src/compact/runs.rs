@@ -136,7 +136,7 @@ pub fn plan(leaves: &[LeafRef], today: Date) -> Vec<RunMerge> {
             let last = run.leaves.last().expect("a run has leaves");
             last.added_version == leaf.added_version && is_before(last, leaf, true)
         };
-        match runs.last_mut().filter(|run| follows(&run)) {
+        match runs.last_mut().filter(|run| follows(run)) {
             Some(run) => run.leaves.push(leaf.clone()),
             None => runs.push(Run { leaves: vec![leaf.clone()] }),
         }
