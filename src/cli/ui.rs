@@ -48,9 +48,10 @@ impl Ui {
     /// Log lines go through the bars, so that neither tears the other. `TIER_LOG` is a filter as RUST_LOG is.
     fn start_log(&self, verbose: u8, format: LogFormat) {
         let level = match (self.quiet, verbose) {
-            (true, _) => "error",
+            (true, _) => "error,scylla=off",
             // What a library warns about, its error will say again in the user's words.
-            (_, 0) => "error,tier=warn",
+            // What the driver of Cassandra cannot do fails a request of ours, which says so with the way out.
+            (_, 0) => "error,tier=warn,scylla=off",
             (_, 1) => "warn,tier=debug",
             _ => "debug",
         };
