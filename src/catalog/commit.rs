@@ -126,8 +126,8 @@ struct Table {
 /// Commits `change`, which was decided on `base` (`None`: on an empty archive).
 ///
 /// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
-/// in `base`, and so those of dates sealed as a mirror of the hot tier, or trimmed; that the exports are not in the ledger; that schema and mapping, where the change sets them, are
-/// still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
+/// in `base`, and so those of dates sealed as a mirror of the hot tier, or trimmed; that the exports are not in the
+/// ledger; that schema and mapping, where the change sets them, are still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
 /// files to remove are there, and under no hold where the change heeds holds; and that the gc floor has not passed the
 /// base.
 pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut change: Change) -> Result<Outcome> {

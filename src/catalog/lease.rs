@@ -148,7 +148,7 @@ impl Holder {
         let pid = std::process::id();
         Holder {
             id,
-            host: host(),
+            host: this_host(),
             boot: boot(),
             pid,
             pid_started: process_started(pid).unwrap_or(0),
@@ -165,13 +165,14 @@ impl Holder {
     /// Until when the lease is not to be taken; `None` when it is free.
     fn is_held_until(&self, now: Timestamp) -> Option<Timestamp> {
         let until = self.renewed_at.checked_add(EXPIRES_AFTER).unwrap_or(Timestamp::MAX);
-        let is_dead = self.host == host()
+        let is_dead = self.host == this_host()
             && (self.boot != boot() || process_started(self.pid).is_none_or(|started| started != self.pid_started));
         (!self.released && now < until && !is_dead).then_some(until)
     }
 }
 
-fn host() -> String {
+/// The name of this machine, as other machines see it in the archive.
+pub fn this_host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

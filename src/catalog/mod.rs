@@ -33,7 +33,7 @@ pub use commit::{Change, NewSeal, Outcome, Relist, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
 pub use expired::Stub;
 pub use leaf::{FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf};
-pub use lease::Lease;
+pub use lease::{Lease, this_host};
 pub use ledger::read as read_ledger;
 pub use ranges::Covered;
 pub use root::Root;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::HotReport;
+use crate::catalog::this_host;
 use crate::context::Context as Ctx;
 use crate::error::{Context, Result};
 use crate::store::{Layout, Store};
@@ -39,7 +40,7 @@ impl RunRecord {
             began,
             ended: None,
             exit_code: None,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: this_host(),
             pid: std::process::id(),
             days: 0,
             read: 0,

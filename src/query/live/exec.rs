@@ -114,7 +114,10 @@ impl ExecutionPlan for HotExec {
         let mut unique = self.decoder.may_repeat.then(Unique::default);
         let batches = self.reading.stream().map(move |page| {
             let events = page.and_then(|page| decoded(&decoder, &log, &page))?;
-            unique.as_mut().map_or(Ok(events.clone()), |unique| unique.firsts(&events))
+            match &mut unique {
+                Some(unique) => unique.firsts(&events),
+                None => Ok(events),
+            }
         });
         let (name, on_error, log) = (self.name.clone(), self.on_error, self.log.clone());
         let (days, is_alone) = (self.days().clone(), self.is_alone);
