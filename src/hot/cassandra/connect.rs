@@ -69,7 +69,7 @@ fn profile(settings: &CassandraSettings) -> ExecutionProfileHandle {
         .into_handle()
 }
 
-fn level(consistency: Consistency) -> Level {
+pub fn level(consistency: Consistency) -> Level {
     match consistency {
         Consistency::One => Level::One,
         Consistency::LocalOne => Level::LocalOne,

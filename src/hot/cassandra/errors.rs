@@ -15,6 +15,7 @@ pub struct Place {
     contact_points: String,
     pub table: String,
     user: Option<String>,
+    consistency: String,
 }
 
 impl Place {
@@ -23,6 +24,7 @@ impl Place {
             contact_points: settings.contact_points.join(", "),
             table: format!("{}.{}", settings.keyspace, settings.table),
             user: settings.login.as_ref().map(|login| login.user.clone()),
+            consistency: level(super::connect::level(settings.consistency)),
         }
     }
 
@@ -47,7 +49,10 @@ impl Place {
         match cause {
             Cause::Down(text) => self.down(text),
             Cause::Login(text) => self.login(text),
-            Cause::Timeout(ms) => self.unavailable(format!("a request takes longer than {ms} ms"), ""),
+            // A node that has just died is asked too until the others notice: fewer replicas would have answered.
+            Cause::Timeout(ms) => {
+                self.unavailable(format!("a request at {} takes longer than {ms} ms", self.consistency), "")
+            }
             Cause::Db(DbError::Unauthorized, text) => self.login(text.to_owned()),
             Cause::Db(error, text) => self.refused(error, text),
             Cause::Other(text) => Error::failed(text),
