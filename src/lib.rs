@@ -63,7 +63,7 @@
 //! | [`exports`] | files of records: found, opened, read |
 //! | [`hot`] | the hot tier: Cassandra |
 //! | [`scan`] | a snapshot and a predicate to files and a table |
-//! | [`archive`], [`compact`], [`history`], [`inspect`], [`lifecycle`], [`publish`], [`query`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`], [`verify`] | operations |
+//! | [`archive`], [`compact`], [`history`], [`inspect`], [`lifecycle`], [`publish`], [`query`], [`rebuild`], [`rehydrate`], [`restore`], [`simulate`], [`status`], [`vacuum`], [`vault`], [`verify`] | operations |
 //! | [`cli`] | the only code that talks to people |
 
 // The docs are for those who work on the crate, and are built with its private items.
@@ -86,6 +86,7 @@ pub mod model;
 pub mod progress;
 pub mod publish;
 pub mod query;
+pub mod rebuild;
 pub mod rehydrate;
 pub mod restore;
 pub mod scan;

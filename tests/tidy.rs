@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 9] = [
         "lifecycle",
         "publish",
         "query",
+        "rebuild",
         "rehydrate",
         "restore",
         "simulate",

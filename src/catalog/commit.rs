@@ -196,7 +196,7 @@ async fn finish(store: &Store, root: Root, sha256: String) -> Snapshot {
 }
 
 /// The table's id; the first writer makes it.
-async fn open_table(ctx: &Ctx) -> Result<String> {
+pub(super) async fn open_table(ctx: &Ctx) -> Result<String> {
     let fresh = Table { format_version: FORMAT_VERSION, table_id: ctx.random.id() };
     let bytes = match ctx.store.get_opt(Layout::TABLE).await? {
         Some(bytes) => bytes,

@@ -106,7 +106,7 @@ impl RootDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// `append`, `revert`, `discard`, `vacuum`, `replace`, `expire`, `state`, `hold`, `seal`, `trim`,
-    /// `compact`, `merge`; later kinds are readable too.
+    /// `compact`, `merge`, `rebuild`, `lost`; later kinds are readable too.
     pub kind: String,
     /// The version the operation's decisions were made on.
     pub base_version: u64,

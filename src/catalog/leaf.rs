@@ -91,8 +91,9 @@ impl<'a> From<&'a LeafRef> for Covered<'a> {
 /// What only audits need, kept beside the leaf so that planning does not pay for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAudit {
-    /// Of the data file's bytes, hex.
+    /// Of the data file's bytes, hex; empty where a rebuilt catalog does not know it.
     pub sha256: String,
+    /// Both ends are empty where a rebuilt catalog does not know them.
     pub min_event_id: String,
     pub max_event_id: String,
 }
@@ -207,7 +208,8 @@ pub async fn read_listed(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, u64,
     if sha256(&bytes) != leaf.sha256 {
         return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
             .code("corrupt-leaf")
-            .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files"))
+            .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files")
+            .command("tier rebuild --replace"))
         .with_context(phrase);
     }
     let files = decode_leaf(bytes).with_context(phrase)?;

@@ -24,6 +24,7 @@ mod leaf;
 mod lease;
 mod ledger;
 mod ranges;
+mod rebuilt;
 mod relocate;
 mod root;
 mod snapshot;
@@ -36,6 +37,7 @@ pub use leaf::{FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Re
 pub use lease::{Lease, this_host};
 pub use ledger::read as read_ledger;
 pub use ranges::Covered;
+pub use rebuilt::{Leaves, Rebuilt, Remains, commit_rebuilt};
 pub use root::Root;
 pub use snapshot::{Snapshot, Version};
 

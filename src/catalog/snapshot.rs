@@ -14,7 +14,7 @@ use super::expired::Stub;
 use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf, read_listed};
 use super::ledger;
 use super::root::Root;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, ExportEntry, Schema, sha256};
 use crate::store::{Layout, Store};
 
@@ -76,7 +76,7 @@ impl Snapshot {
         }
         match newest_listed(store, None).await? {
             Some(version) => Self::at_version(store, version).await.map(Some),
-            None => Ok(None),
+            None => hint.map_or(Ok(None), |version| Err(lost(version))),
         }
     }
 
@@ -132,7 +132,7 @@ impl Snapshot {
     fn decode(store: &Store, version: u64, bytes: Bytes) -> Result<Self> {
         let sha256 = sha256(&bytes);
         let phrase = || format!("read version {version} at {}", store.address(&Layout::root(version)));
-        let root = Root::decode(bytes).with_context(phrase)?;
+        let root = Root::decode(bytes).map_err(damaged).with_context(phrase)?;
         super::invariants::check(&root).with_context(phrase)?;
         if root.document.version != version {
             return Err(Error::failed(format!("it says it is version {}", root.document.version)).code("corrupt-root"))
@@ -266,9 +266,27 @@ async fn newest_listed(store: &Store, after: Option<&str>) -> Result<Option<u64>
     Ok(listed_versions(store, after).await?.last().copied())
 }
 
-async fn read_hint(store: &Store) -> Result<Option<u64>> {
+pub(super) async fn read_hint(store: &Store) -> Result<Option<u64>> {
     let bytes = store.get_opt(Layout::HINT).await.context("open the archive")?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok()).map(|hint| hint.version))
+}
+
+/// What a person does about a root that cannot be read.
+fn damaged(error: Error) -> Error {
+    if error.kind() != Kind::Failed {
+        return error;
+    }
+    error
+        .hint("bring the object back from a copy or an older object version; if there is none, rebuild the catalog")
+        .command("tier rebuild")
+}
+
+/// Nobody may begin a second archive over the data of one.
+fn lost(version: u64) -> Error {
+    Error::failed(format!("version {version} was committed, and there is no root any more: the catalog is lost"))
+        .code("lost-catalog")
+        .hint("bring _tier/root back from a copy or older object versions; if there is none, rebuild the catalog")
+        .command("tier rebuild")
 }
 
 fn no_archive(store: &Store) -> Error {

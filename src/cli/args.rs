@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::{
-    archive, compact, dead_letter, history, hold, hot, inspect, lifecycle, publish, query, rehydrate, restore, revert,
-    simulate, status, vacuum, vault, verify,
+    archive, compact, dead_letter, history, hold, hot, inspect, lifecycle, publish, query, rebuild, rehydrate, restore,
+    revert, simulate, status, vacuum, vault, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -19,7 +19,7 @@ Examples:
 
 Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
-Care:       verify, dead-letter, revert, compact, vacuum, hot
+Care:       verify, dead-letter, revert, compact, vacuum, hot, rebuild
 Look:       history, diff, inspect
 Others:     publish
 
@@ -159,6 +159,8 @@ pub enum Verb {
     Vacuum(vacuum::VacuumArgs),
     /// Check that the archive is whole: catalog, store, and on request every byte
     Verify(verify::VerifyArgs),
+    /// Make the catalog anew from data files and packs, when roots or leaves are lost
+    Rebuild(rebuild::RebuildArgs),
     /// List the versions: when, what, on which version, and how many
     History(history::HistoryArgs),
     /// Show what came and went between two versions

@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 pub mod query;
 mod question;
+mod rebuild;
 mod rehydrate;
 mod restore;
 mod revert;
@@ -110,6 +111,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Diff(args) => history::run_diff(&App::open(settings, ui).await?, args).await,
             Verb::Inspect(args) => inspect::run(&App::open(settings, ui).await?, args).await,
             Verb::Publish(args) => publish::run(&App::open(settings, ui).await?, args).await,
+            Verb::Rebuild(args) => rebuild::run(&App::open(settings, ui).await?, args).await,
             Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
         }
     });

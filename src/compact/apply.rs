@@ -131,7 +131,11 @@ impl Run<'_> {
         self.task.advance(group.bytes());
         // Where footers were kept hot, they stay so.
         let is_packed = group.files.iter().any(|live| live.file.pack.is_some());
-        Ok(Merged { group, new, footer: is_packed.then_some(Packed { cells: Vec::new(), footer }) })
+        Ok(Merged {
+            group,
+            new,
+            footer: is_packed.then_some(Packed { cells: Vec::new(), footer, replaces: Vec::new() }),
+        })
     }
 
     async fn rewrite(&self, newest: &Snapshot, group: &Group) -> Result<Rewritten> {

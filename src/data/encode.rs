@@ -27,6 +27,9 @@ pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
 /// Ids wrongly thought present, of those looked for in a row group.
 pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
+/// What a cell's file says of itself, as JSON in its footer.
+pub const CELL_KEY: &str = "tier.cell";
+
 /// Where the files of a run go.
 pub struct Target<'a> {
     pub store: &'a Store,
@@ -147,25 +150,32 @@ fn open_file(
     let path = target.layout.data_file(cell, number);
     let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
     // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
-    let options = ArrowWriterOptions::new().with_properties(properties(cell)).with_skip_arrow_metadata(true);
+    let options =
+        ArrowWriterOptions::new().with_properties(properties(cell, &path, &[])).with_skip_arrow_metadata(true);
     let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 
-pub(super) fn properties(cell: &Partition) -> WriterProperties {
+/// `replaces`: names of the files whose events this one holds.
+pub(super) fn properties(cell: &Partition, path: &str, replaces: &[&str]) -> WriterProperties {
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
-    // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved.
-    let keys = serde_json::json!({
+    // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved, or of which only
+    // the footer can be read.
+    let mut keys = serde_json::json!({
         "date": cell.date.to_string(), "event_type": cell.event_type.as_str(), "tenant_id": cell.tenant_id.as_str(),
+        "file": Layout::name(path),
     });
+    if !replaces.is_empty() {
+        keys["replaces"] = replaces.into();
+    }
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level")))
         .set_column_dictionary_enabled(event_id(), false)
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
-        .set_key_value_metadata(Some(vec![KeyValue::new("tier.cell".to_owned(), keys.to_string())]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(CELL_KEY.to_owned(), keys.to_string())]))
         .build()
 }
 

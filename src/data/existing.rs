@@ -249,7 +249,7 @@ mod tests {
         let (store, layout) = (Store::memory(), Layout::for_run(0, "0123456789abcdef"));
         let bytes = parquet();
         let mut pack = PackBuilder::new(layout.pack(0));
-        let part = pack.add(&Packed { cells: Vec::new(), footer: bytes.clone() }).unwrap();
+        let part = pack.add(&Packed { cells: Vec::new(), footer: bytes.clone(), replaces: Vec::new() }).unwrap();
         let file = DataFile {
             path: "_bundles/month=2026-08/bucket=0000/1.parquet".to_owned(),
             tenants: KeyRange::one("acme".to_owned()),

@@ -28,15 +28,44 @@ pub fn read_back(size_bytes: u64, rows: u64, suffix: impl Fn(u64) -> Result<Byte
 
 /// The metadata at the end of these bytes, which must be those of a file with so many rows.
 pub fn decode(end: &Bytes, rows: u64) -> Result<ParquetMetaData> {
-    let length = metadata_bytes(end)? + TAIL_BYTES;
-    let start = end.len().checked_sub(length).ok_or_else(corrupt)?;
-    let metadata =
-        ParquetMetaDataReader::decode_metadata(&end[start..end.len() - TAIL_BYTES]).context("decode the footer")?;
+    let metadata = metadata(end)?;
     if metadata.file_metadata().num_rows() as u64 != rows {
         return Err(corrupt()
             .hint(format!("{rows} rows were written, the footer counts {}", metadata.file_metadata().num_rows())));
     }
     Ok(metadata)
+}
+
+/// The metadata at the end of these bytes.
+pub fn metadata(end: &Bytes) -> Result<ParquetMetaData> {
+    let start = end.len().checked_sub(tail_bytes(end)?).ok_or_else(corrupt)?;
+    ParquetMetaDataReader::decode_metadata(&end[start..end.len() - TAIL_BYTES]).context("decode the footer")
+}
+
+/// How many bytes of a file's end hold its metadata, from the last few.
+pub fn tail_bytes(end: &Bytes) -> Result<usize> {
+    Ok(metadata_bytes(end)? + TAIL_BYTES)
+}
+
+/// What a reader fetches from the end of a file of `size_bytes`: the page index, where there is one, and the metadata.
+pub fn footer_bytes(metadata: &ParquetMetaData, size_bytes: u64, tail_bytes: usize) -> u64 {
+    page_index_start(metadata).map_or(tail_bytes as u64, |start| size_bytes.saturating_sub(start))
+}
+
+/// The size of the file that this metadata ends: the last thing before it is what lies furthest back.
+pub fn file_bytes(metadata: &ParquetMetaData, tail_bytes: usize) -> u64 {
+    let end = |start: Option<i64>, length: Option<i32>| Some(start? as u64 + u64::from(length?.unsigned_abs()));
+    let ends = metadata.row_groups().iter().flat_map(|group| group.columns()).flat_map(|column| {
+        let (start, length) = column.byte_range();
+        [
+            Some(start + length),
+            end(column.bloom_filter_offset(), column.bloom_filter_length()),
+            end(column.column_index_offset(), column.column_index_length()),
+            end(column.offset_index_offset(), column.offset_index_length()),
+        ]
+    });
+    // Without any row the magic bytes are all there is.
+    ends.flatten().max().unwrap_or(4) + tail_bytes as u64
 }
 
 fn metadata_bytes(end: &Bytes) -> Result<usize> {

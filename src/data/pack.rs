@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Key, KeyRange, PackRef, Partition, date_of_days, days_of_date};
 use crate::store::Store;
 
-const KEY: &str = "tier.cells";
+pub(super) const KEY: &str = "tier.cells";
 /// Bumped when a reader of older lists would misread a newer one.
 const FORMAT: &str = "1";
 
@@ -66,6 +66,9 @@ pub struct Packed {
     pub cells: Vec<CellRows>,
     /// The file's last bytes.
     pub footer: Bytes,
+    /// Of each cell the names of the files that it was made of: for a rebuild of the catalog, and empty when it is read
+    /// for anything else.
+    pub replaces: Vec<Vec<String>>,
 }
 
 /// Collects the parts of one pack.
@@ -81,7 +84,7 @@ impl PackBuilder {
     }
 
     pub fn add(&mut self, packed: &Packed) -> Result<PackRef> {
-        let cells = if packed.cells.is_empty() { Bytes::new() } else { encode(&packed.cells)? };
+        let cells = if packed.cells.is_empty() { Bytes::new() } else { encode(packed)? };
         let pack = PackRef {
             path: self.path.clone(),
             offset: self.bytes.len() as u64,
@@ -149,12 +152,13 @@ async fn fetch(store: &Store, path: &str, parts: &[(usize, PackRef)]) -> Result<
         let middle = at + pack.cells_bytes as usize;
         let cells = bytes.slice(at..middle);
         let cells = if cells.is_empty() { Vec::new() } else { decode(cells)? };
-        Ok((*index, Packed { cells, footer: bytes.slice(middle..middle + pack.footer_bytes as usize) }))
+        let footer = bytes.slice(middle..middle + pack.footer_bytes as usize);
+        Ok((*index, Packed { cells, footer, replaces: Vec::new() }))
     };
     parts.iter().map(part).collect::<Result<_>>().with_context(phrase)
 }
 
-fn encode(cells: &[CellRows]) -> Result<Bytes> {
+fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
     let texts =
         |get: fn(&CellRows) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(cells.iter().map(get))) };
     let integers = |get: fn(&CellRows) -> u64| -> ArrayRef {
@@ -163,7 +167,7 @@ fn encode(cells: &[CellRows]) -> Result<Bytes> {
     let times = |get: fn(&CellRows) -> i64| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from_iter_values(cells.iter().map(get)).with_timezone("UTC"))
     };
-    let batch = table::batch(vec![
+    let mut columns = vec![
         ("tenant_id", texts(|cell| cell.cell.tenant_id.as_str())),
         ("event_type", texts(|cell| cell.cell.event_type.as_str())),
         ("date", Arc::new(Date32Array::from_iter_values(cells.iter().map(|cell| days_of_date(cell.cell.date))))),
@@ -171,8 +175,28 @@ fn encode(cells: &[CellRows]) -> Result<Bytes> {
         ("rows", integers(|cell| cell.rows)),
         ("ts_min", times(|cell| cell.ts.min)),
         ("ts_max", times(|cell| cell.ts.max)),
-    ]);
-    table::encode(&batch, KEY, FORMAT.to_owned())
+    ];
+    // Names have no spaces.
+    if replaces.len() == cells.len() {
+        let names = replaces.iter().map(|names| names.join(" "));
+        columns.push(("replaces", Arc::new(StringArray::from_iter_values(names))));
+    }
+    table::encode(&table::batch(columns), KEY, FORMAT.to_owned())
+}
+
+/// The cells of an encoded list with the names of the files that each was made of; `None` of a list that does not say.
+pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Option<Vec<Vec<String>>>)> {
+    let cells = decode(bytes.clone())?;
+    let (batch, _) = table::decode(bytes, KEY)?;
+    let replaces = match batch.column_by_name("replaces") {
+        None => None,
+        Some(_) => {
+            let names = table::texts(&batch, "replaces")?;
+            let split = |row| names(row).split_whitespace().map(str::to_owned).collect();
+            Some((0..batch.num_rows()).map(split).collect())
+        }
+    };
+    Ok((cells, replaces))
 }
 
 fn decode(bytes: Bytes) -> Result<Vec<CellRows>> {

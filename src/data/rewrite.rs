@@ -30,6 +30,7 @@ use super::typed::Typed;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
+use crate::store::Layout;
 
 const BATCH_ROWS: usize = 8192;
 
@@ -69,6 +70,8 @@ pub fn rewrite(plan: &RewritePlan<'_>, target: &Target<'_>) -> Result<Rewritten>
 #[derive(Debug)]
 struct Draft {
     file: TempPath,
+    /// Where it belongs on the store.
+    path: String,
     sha256: String,
     rows: u64,
     ts: KeyRange<i64>,
@@ -88,7 +91,9 @@ fn write(
     let mut sources = Sources::new(&cells, target, folder);
     let opened = plan.files.iter().map(|_| sources.next(typed, digests));
     let mut runs = opened.collect::<Result<Vec<SourceRows<'_>>>>()?;
-    let mut writer = Writer::create(plan.cell, &typed.file_schema, folder)?;
+    let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = target.layout.data_file(plan.cell, number);
+    let mut writer = Writer::create(plan, path, &typed.file_schema, folder)?;
     runs::merge(&mut runs, |rows| writer.write(&rows))?;
     let mut digest = RowDigest::default();
     runs.iter().for_each(|run| digest += run.digest());
@@ -96,6 +101,7 @@ fn write(
 }
 
 struct Writer {
+    path: String,
     writer: ArrowWriter<Hashing<BufWriter<NamedTempFile>>>,
     schema: SchemaRef,
     rows: u64,
@@ -103,13 +109,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn create(cell: &Partition, schema: &SchemaRef, folder: &Path) -> Result<Self> {
+    fn create(plan: &RewritePlan<'_>, path: String, schema: &SchemaRef, folder: &Path) -> Result<Self> {
         let file = NamedTempFile::with_prefix_in("tier-compact-", folder).context("make a temporary file")?;
-        let options =
-            ArrowWriterOptions::new().with_properties(encode::properties(cell)).with_skip_arrow_metadata(true);
+        let replaces: Vec<&str> = plan.files.iter().filter_map(|file| Layout::name(&file.path)).collect();
+        let properties = encode::properties(plan.cell, &path, &replaces);
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
         let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
-        Ok(Writer { writer, schema: schema.clone(), rows: 0, bounds: None })
+        Ok(Writer { path, writer, schema: schema.clone(), rows: 0, bounds: None })
     }
 
     /// Writes rows that follow the earlier ones in (ts, event_id) order.
@@ -136,7 +143,7 @@ impl Writer {
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
         let (ts, ids) = self.bounds.ok_or_else(|| Error::failed("a file needs at least one row"))?;
-        Ok(Draft { file: file.into_temp_path(), sha256, rows: self.rows, ts, ids, digest })
+        Ok(Draft { file: file.into_temp_path(), path: self.path, sha256, rows: self.rows, ts, ids, digest })
     }
 }
 
@@ -149,9 +156,8 @@ fn finish(plan: &RewritePlan<'_>, target: &Target<'_>, draft: Draft, digests: &R
     }
     let (size_bytes, footer) = footer_of_draft(&draft.file, draft.rows).context("read its footer back")?;
     verify(&draft, digests).context("verify it")?;
-    let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let file = DataFile {
-        path: target.layout.data_file(plan.cell, number),
+        path: draft.path,
         tenants: KeyRange::one(plan.cell.tenant_id.as_str().to_owned()),
         event_types: KeyRange::one(plan.cell.event_type.as_str().to_owned()),
         dates: KeyRange::one(plan.cell.date),

@@ -30,7 +30,7 @@ pub use object_state::{ObjectState, RestoreState};
 pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
 pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
-pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema};
+pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema, is_key_column};
 pub use seal::{DateRange, HotRead, Seal, Seals};
 pub use shell::shell_word;
 pub use storage_class::StorageClass;

@@ -24,6 +24,11 @@ const KEY_COLUMNS: [(&str, DataType, i32); 3] = [
     ("event_type", DataType::Utf8, 1_000_000_003),
 ];
 
+/// Whether the field id is that of a key column inside a bundle.
+pub fn is_key_column(id: i32) -> bool {
+    KEY_COLUMNS.iter().any(|(_, _, key)| *key == id)
+}
+
 /// What a column holds. Integers are always BIGINT, nested JSON is VARCHAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -105,6 +110,23 @@ impl Schema {
         &self.columns
     }
 
+    /// Takes over a column with its id, as a data file has it; an error where another column has the id or the name.
+    pub fn insert(&mut self, column: &Column) -> Result<()> {
+        match self.columns.iter().find(|known| known.id == column.id || same_name(&known.name, &column.name)) {
+            Some(known) if known == column => {}
+            Some(Column { id, name, column_type }) => {
+                let of = |id: i32, name: &str, column_type| format!("`{name}` (id {id}, {column_type})");
+                let (new, old) = (of(column.id, &column.name, column.column_type), of(*id, name, *column_type));
+                return Err(Error::failed(format!("column {new} and column {old} cannot be in one archive")));
+            }
+            None => {
+                let at = self.columns.partition_point(|known| known.id < column.id);
+                self.columns.insert(at, column.clone());
+            }
+        }
+        Ok(())
+    }
+
     /// The column of this name, ignoring case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| same_name(&c.name, name))
@@ -165,5 +187,20 @@ mod tests {
         assert_eq!(schema.add("USERID", ColumnType::BigInt).unwrap().name, "userId");
         let error = schema.add("userid", ColumnType::Varchar).unwrap_err();
         assert_eq!(error.to_string(), "column `userId` is BIGINT in this archive and cannot become VARCHAR");
+    }
+
+    #[test]
+    fn columns_of_files_come_together_by_their_ids() {
+        let column = |id, name: &str, column_type| Column { id, name: name.to_owned(), column_type };
+        let mut schema = Schema::default();
+        for id in [5, 3, 5] {
+            schema.insert(&column(id, &format!("c{id}"), ColumnType::Double)).unwrap();
+        }
+        assert_eq!(schema.columns().iter().map(|column| column.id).collect::<Vec<_>>(), [1, 2, 3, 5]);
+        assert_eq!(schema.add("new", ColumnType::Varchar).unwrap().id, 6);
+        for other in [column(5, "x", ColumnType::Double), column(9, "C5", ColumnType::Double)] {
+            let error = schema.insert(&other).unwrap_err().to_string();
+            assert!(error.contains("`c5` (id 5, DOUBLE) cannot be in one archive"), "{error}");
+        }
     }
 }

@@ -35,6 +35,9 @@ pub async fn added_since(snapshot: &Snapshot, since: u64) -> Result<Snapshot> {
     let versions = futures::stream::iter(since + 1..=snapshot.version());
     let mut looked = versions.map(|version| look(snapshot, version)).buffered(LOOKS_IN_FLIGHT);
     while let Some((version, found)) = looked.try_next().await? {
+        if found.operation().kind == "rebuild" {
+            return Err(rebuilt(version));
+        }
         if let Some(files) = added_files(found.operation()).filter(|_| !reverted.contains(&version)) {
             match whole(snapshot, version, files) {
                 Some(whole) => leaves.extend(whole.into_iter().cloned()),
@@ -75,6 +78,14 @@ fn added_files(operation: &Operation) -> Option<u64> {
 fn whole(then: &Snapshot, added: u64, files: u64) -> Option<Vec<&LeafRef>> {
     let leaves: Vec<&LeafRef> = then.root().leaves.iter().filter(|leaf| leaf.added_version == added).collect();
     (leaves.iter().map(|leaf| leaf.files).sum::<u64>() == files).then_some(leaves)
+}
+
+fn rebuilt(version: u64) -> Error {
+    Error::usage(format!(
+        "the catalog was rebuilt as version {version}: what was added before can no longer be told apart"
+    ))
+    .code("since-expired")
+    .hint(format!("begin anew without --since; from then on --since {version} and later work again"))
 }
 
 fn gone(version: u64, since: u64) -> Error {

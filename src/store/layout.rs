@@ -119,6 +119,17 @@ impl Layout {
         made_here.then(|| version.parse().ok())?
     }
 
+    /// The name by which other objects speak of one that a run of ours wrote: `<base version>-<run>-<number>`.
+    pub fn name(path: &str) -> Option<&str> {
+        Self::base_version(path)?;
+        path.rsplit('/').next()?.split('.').next()
+    }
+
+    /// The part of such a name that all objects of a run share.
+    pub fn run_of(name: &str) -> &str {
+        name.rsplit_once('-').map_or(name, |(run, _)| run)
+    }
+
     fn stem(&self, number: usize) -> String {
         format!("{:020}-{}-{number}", self.base_version, self.run)
     }
@@ -136,6 +147,8 @@ mod tests {
         assert_eq!(Layout::base_version(&leaf), Some(41));
         assert_eq!(Layout::base_version(&audit), Some(41));
         assert_eq!(Layout::base_version("events/somebody-elses.parquet"), None);
+        let name = Layout::name(&audit).unwrap();
+        assert_eq!((name, Layout::run_of(name)), ("00000000000000000041-0123456789abcdef-3", &name[..37]));
         assert_eq!(Layout::root_version(&Layout::root(7)), Some(7));
         assert_eq!(Layout::root_version("_tier/root/.tmp"), None);
     }

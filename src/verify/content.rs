@@ -245,7 +245,13 @@ impl<'a> Walk<'a> {
         self.end_cell()?;
         let Some(audit) = &self.expected.audit else { return Ok(()) };
         let said = KeyRange { min: audit.min_event_id.clone(), max: audit.max_event_id.clone() };
-        if self.ids == Some(said) { Ok(()) } else { Err(Error::failed("its event ids are not those the audit says")) }
+        // A rebuilt catalog does not know them of a file whose ids are long.
+        let is_unknown = said.min.is_empty() && said.max.is_empty();
+        if is_unknown || self.ids == Some(said) {
+            Ok(())
+        } else {
+            Err(Error::failed("its event ids are not those the audit says"))
+        }
     }
 }
 

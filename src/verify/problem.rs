@@ -46,7 +46,8 @@ impl ProblemKind {
                 "bring the object back from a copy or an older object version; only --as-of of this version needs it"
             }
             Self::BadLeaf => {
-                "bring the object back from a copy or an older object version; until then no vacuum, no archive run"
+                "bring the object back from a copy or an older object version, or rebuild the catalog: tier rebuild \
+                 --check, then --replace; until then no vacuum, no archive run"
             }
             Self::BadLedger => {
                 "bring the object back from a copy; event ids still keep a repeated export from doubling events"

@@ -255,10 +255,11 @@ async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
     tokio::task::spawn_blocking(work).await.context("decode it")?
 }
 
-/// Bytes that are not those that were written are not decoded: nothing more can be learnt from them.
+/// Bytes that are not those that were written are not decoded: nothing more can be learnt from them. A rebuilt catalog
+/// does not know the digest of every file.
 fn same_digest(expected: &Expected, sha256: impl FnOnce() -> String) -> Result<()> {
     match &expected.audit {
-        Some(audit) if audit.sha256 != sha256() => {
+        Some(audit) if !audit.sha256.is_empty() && audit.sha256 != sha256() => {
             Err(Error::failed("its bytes are not those that were written (SHA-256 differs)"))
         }
         _ => Ok(()),

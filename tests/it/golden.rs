@@ -112,7 +112,8 @@ async fn write_classes(ctx: &Context) -> Snapshot {
     let cell =
         CellRows { cell: gone.file.partition().unwrap(), first_row: 0, rows: gone.file.rows, ts: gone.file.ts.clone() };
     let mut pack = PackBuilder::new(layout.pack(0));
-    bundle.file.pack = Some(pack.add(&Packed { cells: vec![cell], footer: Bytes::from_static(b"footer") }).unwrap());
+    let packed = Packed { cells: vec![cell], footer: Bytes::from_static(b"footer"), replaces: Vec::new() };
+    bundle.file.pack = Some(pack.add(&packed).unwrap());
     pack.write(&ctx.store).await.unwrap();
     change.add = vec![bundle];
     change.remove = vec![gone];

@@ -23,6 +23,7 @@ mod query;
 mod query_output;
 mod readers;
 mod readme;
+mod rebuild;
 mod rehydrate;
 mod restore;
 mod simulate;

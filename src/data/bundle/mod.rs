@@ -17,6 +17,9 @@ pub(super) mod sources;
 mod verify;
 mod write;
 
+pub use self::write::BUNDLE_KEY;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -33,7 +36,7 @@ use super::pack::Packed;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
-use crate::store::Store;
+use crate::store::{Layout, Store};
 
 /// Key columns in front of those of a cell's file.
 const KEYS: usize = 3;
@@ -75,13 +78,15 @@ pub fn build(plan: &BundlePlan<'_>, target: &Target<'_>, folder: Option<&Path>) 
 #[derive(Debug)]
 struct Draft {
     file: TempPath,
+    /// Where it belongs on the store.
+    path: String,
     sha256: String,
     cells: Vec<WrittenCell>,
     ids: KeyRange<String>,
 }
 
 fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &RowDigests) -> Result<BuiltBundle> {
-    let Draft { file, sha256, cells, ids } = draft;
+    let Draft { file, path, sha256, cells, ids } = draft;
     let on_disk = sha256_of(&file).context("read it back")?;
     if on_disk != sha256 {
         return Err(verify::differs("its bytes changed on the disk"));
@@ -89,8 +94,6 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     let (size_bytes, footer) =
         footer_of_draft(&file, cells.iter().map(|cell| cell.rows.rows).sum()).context("read its footer back")?;
     verify::verify(&file, &cells, digests).context("verify it")?;
-    let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path = target.layout.bundle(plan.month, plan.bucket, number);
     let first = &cells[0].rows;
     let mut data_file = DataFile {
         path: path.clone(),
@@ -114,7 +117,13 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
         data_file.rows += rows.rows;
     }
     let audit = FileAudit { sha256, min_event_id: ids.min, max_event_id: ids.max };
-    let packed = Packed { cells: cells.into_iter().map(|cell| cell.rows).collect(), footer };
+    let files: HashMap<&Partition, &Vec<DataFile>> = plan.cells.iter().map(|(cell, files)| (cell, files)).collect();
+    let names = |cell: &WrittenCell| -> Vec<String> {
+        let files = files.get(&cell.rows.cell).into_iter().copied().flatten();
+        files.filter_map(|file| Layout::name(&file.path)).map(str::to_owned).collect()
+    };
+    let replaces = cells.iter().map(names).collect();
+    let packed = Packed { cells: cells.into_iter().map(|cell| cell.rows).collect(), footer, replaces };
     Ok(BuiltBundle { file, path, new: NewFile { file: data_file, audit }, packed })
 }
 
@@ -148,7 +157,7 @@ pub async fn footer_of(store: &Store, file: &DataFile) -> Result<Packed> {
             .with_context(phrase);
     }
     footer::decode(&footer, file.rows).with_context(phrase)?;
-    Ok(Packed { cells: Vec::new(), footer })
+    Ok(Packed { cells: Vec::new(), footer, replaces: Vec::new() })
 }
 
 #[cfg(test)]
@@ -162,7 +171,6 @@ mod tests {
     use super::super::typed::Typed;
     use super::*;
     use crate::model::{Key, micros_of_timestamp};
-    use crate::store::Layout;
 
     fn cell(tenant: &str) -> Partition {
         let key = |text| Key::parse(text).unwrap();

@@ -25,6 +25,10 @@ use super::verify::WrittenCell;
 use super::{BundlePlan, Draft};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Key, KeyRange, Partition, days_of_date};
+use crate::store::Layout;
+
+/// What a bundle says of itself, as JSON in its footer.
+pub const BUNDLE_KEY: &str = "tier.bundle";
 
 /// A data file is at most this large, so that no S3 copy limit ever matters.
 const MAX_BUNDLE_BYTES: usize = 1 << 30;
@@ -52,7 +56,9 @@ const ZSTD_LEVEL: i32 = 9;
 pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, digests: &RowDigests) -> Result<Draft> {
     let typed = Typed::new(plan.schema);
     let mut sources = Sources::new(plan.cells, target, folder);
-    let mut writer = BundleWriter::create(plan, folder)?;
+    let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = target.layout.bundle(plan.month, plan.bucket, number);
+    let mut writer = BundleWriter::create(plan, path, folder)?;
     let mut tenants = plan.cells.chunk_by(|(a, _), (b, _)| a.tenant_id == b.tenant_id).peekable();
     while let Some(cells) = tenants.next() {
         for (cell, files) in cells {
@@ -80,6 +86,7 @@ fn encoded_bytes(cells: &[(Partition, Vec<DataFile>)], plan: &BundlePlan<'_>) ->
 }
 
 struct BundleWriter {
+    path: String,
     writer: ArrowWriter<Hashing<BufWriter<NamedTempFile>>>,
     schema: SchemaRef,
     cells: Vec<WrittenCell>,
@@ -95,14 +102,15 @@ struct OpenCell {
 }
 
 impl BundleWriter {
-    fn create(plan: &BundlePlan<'_>, folder: &Path) -> Result<Self> {
+    fn create(plan: &BundlePlan<'_>, path: String, folder: &Path) -> Result<Self> {
         let file = NamedTempFile::with_prefix_in("tier-bundle-", folder).context("make a temporary file")?;
         let schema = plan.schema.arrow_with_keys();
         // Every type of ours has its own Parquet type: a copy of the arrow schema says nothing more.
-        let options = ArrowWriterOptions::new().with_properties(properties(plan)?).with_skip_arrow_metadata(true);
+        let properties = properties(plan, &path)?;
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Hashing::new(BufWriter::new(file)), schema.clone(), options)
             .context("encode events")?;
-        Ok(BundleWriter { writer, schema, cells: Vec::new(), rows: 0, ids: None, cell: None })
+        Ok(BundleWriter { path, writer, schema, cells: Vec::new(), rows: 0, ids: None, cell: None })
     }
 
     /// What is written from here on are rows of this cell.
@@ -158,7 +166,7 @@ impl BundleWriter {
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
         let ids = self.ids.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
-        Ok(Draft { file: file.into_temp_path(), sha256, cells: self.cells, ids })
+        Ok(Draft { file: file.into_temp_path(), path: self.path, sha256, cells: self.cells, ids })
     }
 }
 
@@ -177,7 +185,7 @@ fn keys(cell: &Partition, rows: usize) -> Vec<ArrayRef> {
     vec![Arc::new(dates), text(&cell.tenant_id), text(&cell.event_type)]
 }
 
-fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
+fn properties(plan: &BundlePlan<'_>, path: &str) -> Result<WriterProperties> {
     let (Some((first, _)), Some((last, _))) = (plan.cells.first(), plan.cells.last()) else {
         return Err(Error::failed("a bundle needs at least one cell"));
     };
@@ -189,6 +197,7 @@ fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
         "month": plan.month.strftime("%Y-%m").to_string(),
         "tenants": [first.tenant_id.as_str(), last.tenant_id.as_str()],
         "cells": plan.cells.len(),
+        "file": Layout::name(path),
     });
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("a level of zstd")))
@@ -201,6 +210,6 @@ fn properties(plan: &BundlePlan<'_>) -> Result<WriterProperties> {
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
         .set_sorting_columns(Some(order))
-        .set_key_value_metadata(Some(vec![KeyValue::new("tier.bundle".to_owned(), facts.to_string())]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(BUNDLE_KEY.to_owned(), facts.to_string())]))
         .build())
 }

@@ -14,14 +14,14 @@ use super::faults::at_every_change;
 use crate::support::lab::{Lab, check_versions, context, full, line, rows};
 
 /// Old enough for every rule below.
-const LATER: &str = "2028-01-01T00:00:00Z";
+pub const LATER: &str = "2028-01-01T00:00:00Z";
 
-fn at(store: Store, now: &str) -> Context {
+pub fn at(store: Store, now: &str) -> Context {
     let clock = Clock::Fixed(now.parse::<Timestamp>().unwrap());
     Context { clock, ..context(store.at(ClassTime { clock, speed: 1.0 })) }
 }
 
-fn policy(target: Target) -> Policy {
+pub fn policy(target: Target) -> Policy {
     let rule =
         Rule { name: "r".into(), event_types: Vec::new(), tenants: Vec::new(), after: "1y".parse().unwrap(), target };
     // The cells of a test are small: they are given the time to pay back.
@@ -29,7 +29,7 @@ fn policy(target: Target) -> Policy {
 }
 
 /// Two months, two tenants, two days each.
-async fn archive() -> Store {
+pub async fn archive() -> Store {
     let lab = Lab::new();
     let mut text = String::new();
     for (number, day) in ["2026-07-30", "2026-07-31", "2026-08-01", "2026-08-02"].into_iter().enumerate() {
@@ -59,7 +59,7 @@ async fn plan(ctx: &Context, policy: &Policy) -> Plan {
     lifecycle::plan(&planning, snapshot.live_files(|_| true).await.unwrap())
 }
 
-async fn run(store: Store, policy: &Policy) -> Result<(), String> {
+pub async fn run(store: Store, policy: &Policy) -> Result<(), String> {
     let ctx = at(store, LATER);
     let plan = plan(&ctx, policy).await;
     let report = lifecycle::apply(&ctx, &plan, Transitions::Put).await;

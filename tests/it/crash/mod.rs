@@ -4,5 +4,6 @@ mod compact;
 mod faults;
 mod kills;
 mod lifecycle;
+mod rebuild;
 mod together;
 mod vacuum;

@@ -108,7 +108,7 @@ pub async fn append_cells(
         let path = layout.data_file(&cell, number);
         let mut new = new_file(path, &cell, ts, rows.len() as u64, bytes.len() as u64, footer_bytes as u32);
         let footer = bytes.slice(bytes.len() - footer_bytes..);
-        new.file.pack = Some(pack.add(&Packed { cells: Vec::new(), footer }).unwrap());
+        new.file.pack = Some(pack.add(&Packed { cells: Vec::new(), footer, replaces: Vec::new() }).unwrap());
         new.file.storage_class = class;
         new.file.class_since = Some(ctx.now());
         put(ctx, &new.file.path, bytes, class).await;
@@ -161,7 +161,7 @@ async fn write(
     let footer_bytes = footer_bytes(&bytes);
     let footer = bytes.slice(bytes.len() - footer_bytes..);
     let cells = cells(rows);
-    let pack = pack.add(&Packed { cells: cells.clone(), footer }).unwrap();
+    let pack = pack.add(&Packed { cells: cells.clone(), footer, replaces: Vec::new() }).unwrap();
     let file = DataFile {
         path,
         tenants: range(rows.iter().map(|row| row.tenant_id.clone())),

@@ -1,0 +1,196 @@
+//! One month: its bundles, then its days one at a time. What lies in one month shares no event with another.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::civil::Date;
+
+use super::Run;
+use super::choose::{NameDigest, Shared, Sharer, repeated, superfluous};
+use super::day::{BUNDLE, Day, OTHER_FILES};
+use super::files::{Item, Looked, look_at_bundle};
+use super::packs::{MonthParts, digest};
+use super::report::ProblemKind;
+use crate::catalog::NewFile;
+use crate::context::Context as Ctx;
+use crate::data::pack::{PackBuilder, Packed};
+use crate::error::Result;
+use crate::model::{ObjectState, Partition};
+use crate::store::Layout;
+
+/// Bundles looked at side by side; each has a list of cells.
+const LOOKS_IN_FLIGHT: usize = 8;
+
+/// What the days of a month need to know of its bundles.
+pub struct Month {
+    pub parts: MonthParts,
+    pub bundles: Vec<Item>,
+    /// What the bundles were made of.
+    pub made_of: HashSet<NameDigest>,
+    /// Of each cell its rows in bundles.
+    cells: HashMap<[u8; 16], Vec<(u32, Range<u64>)>>,
+    /// Events that bundles share with each other, or with [`OTHER_FILES`].
+    pub shared: Shared,
+}
+
+/// The folders of a month.
+#[derive(Debug, Default)]
+pub struct Folders {
+    pub days: Vec<String>,
+    pub bundles: Option<String>,
+}
+
+/// Finds the month's files and hands them to the run.
+pub async fn rebuild(run: &mut Run<'_>, month: Date, folders: &Folders) -> Result<()> {
+    let parts = run.packs.of_month(month)?;
+    let mut this =
+        Month { parts, bundles: Vec::new(), made_of: HashSet::new(), cells: HashMap::new(), shared: Shared::new() };
+    if let Some(folder) = &folders.bundles {
+        this.find_bundles(run, month, folder, &folders.days).await?;
+    }
+    for folder in &folders.days {
+        run.ctx.stop.check()?;
+        Day::rebuild(run, &mut this, folder).await?;
+    }
+    match &folders.bundles {
+        Some(folder) => this.finish(run, folder).await,
+        None => Ok(()),
+    }
+}
+
+impl Month {
+    /// The rows of this cell in each bundle.
+    pub fn bundled(&self, cell: &Partition) -> &[(u32, Range<u64>)] {
+        self.cells.get(&digest(&cell.folder())).map_or(&[], Vec::as_slice)
+    }
+
+    async fn find_bundles(&mut self, run: &mut Run<'_>, month: Date, folder: &str, days: &[String]) -> Result<()> {
+        let (ctx, parts) = (run.ctx, &self.parts);
+        let objects = run.list(folder).await?;
+        let looks = objects.into_iter().map(|object| async move {
+            let looked = look_at_bundle(ctx, parts, &object, month).await?;
+            Ok::<_, crate::error::Error>((object, looked))
+        });
+        let mut looks = futures::stream::iter(looks).buffered(LOOKS_IN_FLIGHT);
+        let mut items = Vec::new();
+        while let Some((object, looked)) = looks.try_next().await? {
+            items.extend(run.looked(&object, looked));
+        }
+        drop(looks);
+        items.sort_by(|a, b| (a.modified, &a.file.path).cmp(&(b.modified, &b.file.path)));
+        let mut seen = HashSet::new();
+        let is_any_shared = items.iter().flat_map(|item| &item.replaces).any(|name| !seen.insert(*name));
+        let listed = if is_any_shared { names_below(ctx, days).await? } else { HashSet::new() };
+        let names = items.iter().map(|item| item.replaces.as_slice());
+        let goes = superfluous(names, |_| false, |name| listed.contains(name));
+        for (index, mut item) in items.into_iter().enumerate() {
+            if goes.contains(&index) {
+                run.report.left_out.repeated.add(item.file.size_bytes);
+                continue;
+            }
+            let number = self.bundles.len() as u32;
+            for cell in &item.cells {
+                let rows = cell.first_row..cell.first_row + cell.rows;
+                self.cells.entry(digest(&cell.cell.folder())).or_default().push((number, rows));
+            }
+            self.made_of.extend(&item.replaces);
+            // One without a pack gets its own in the end.
+            if item.file.pack.is_some() {
+                item.cells = Vec::new();
+            }
+            self.bundles.push(*item);
+        }
+        Ok(())
+    }
+
+    /// Decides about bundles that share events, and hands the others on.
+    async fn finish(self, run: &mut Run<'_>, folder: &str) -> Result<()> {
+        let mut files: BTreeMap<u32, Sharer> = BTreeMap::new();
+        for number in self.shared.keys().flatten() {
+            let sharer = match number {
+                &OTHER_FILES => Sharer { rows: u64::MAX, may_go: false, may_cover: true },
+                number => {
+                    let bundle = &self.bundles[(number & !BUNDLE) as usize];
+                    Sharer { rows: bundle.file.rows, may_go: true, may_cover: bundle.file.pack.is_some() }
+                }
+            };
+            files.insert(*number, sharer);
+        }
+        let mut order: Vec<u32> = files.keys().copied().collect();
+        // Those without a pack first: their run was killed before it wrote one.
+        order.sort_by_key(|number| (files[number].may_cover, *number));
+        let goes = repeated(&files, &order, &self.shared);
+        let path = |number: &u32| match number {
+            &OTHER_FILES => "files of its cells".to_owned(),
+            number => self.bundles[(number & !BUNDLE) as usize].file.path.clone(),
+        };
+        name_overlaps(run, &self.shared, &goes, path);
+        let mut kept = Vec::new();
+        for (number, bundle) in (0..).zip(&self.bundles) {
+            if goes.contains(&(number | BUNDLE)) {
+                run.report.left_out.repeated.add(bundle.file.size_bytes);
+                continue;
+            }
+            let mut new = NewFile { file: bundle.file.clone(), audit: bundle.audit() };
+            if bundle.file.pack.is_none() && run.writes() {
+                new.file.pack = Some(pack(run, bundle).await?);
+            }
+            kept.push((new, bundle));
+        }
+        run.add(folder, kept).await
+    }
+}
+
+/// Names the pairs of files that still share events.
+pub fn name_overlaps(run: &mut Run<'_>, shared: &Shared, goes: &BTreeSet<u32>, path: impl Fn(&u32) -> String) {
+    let mut pairs: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    for (set, events) in shared {
+        let stay: Vec<u32> = set.iter().filter(|number| !goes.contains(number)).copied().collect();
+        for (at, first) in stay.iter().enumerate() {
+            for second in &stay[at + 1..] {
+                *pairs.entry((*first, *second)).or_default() += events;
+            }
+        }
+    }
+    for ((first, second), events) in pairs {
+        let what = format!("{events} of its events, and not all, are in {} too", path(&second));
+        run.report.problem(ProblemKind::Overlap, &path(&first), what);
+    }
+}
+
+/// Writes a pack for a bundle that has none.
+async fn pack(run: &mut Run<'_>, bundle: &Item) -> Result<crate::model::PackRef> {
+    let mut builder = PackBuilder::new(run.next_pack());
+    let length = u64::from(bundle.file.footer_bytes);
+    let footer = run.ctx.store.get_suffix(&bundle.file.path, bundle.file.size_bytes, length).await?;
+    let part = builder.add(&Packed { cells: bundle.cells.clone(), footer, replaces: Vec::new() })?;
+    builder.write(&run.ctx.store).await?;
+    Ok(part)
+}
+
+/// The names of all files below some folders.
+async fn names_below(ctx: &Ctx, folders: &[String]) -> Result<HashSet<NameDigest>> {
+    let mut names = HashSet::new();
+    for folder in folders {
+        let listed: Vec<ObjectState> = ctx.store.classes().list(folder).await?;
+        names.extend(listed.iter().filter_map(|object| Layout::name(&object.path)).map(digest));
+    }
+    Ok(names)
+}
+
+impl Run<'_> {
+    /// What a look made of an object, unless that is a problem.
+    pub fn looked(&mut self, object: &ObjectState, looked: Looked) -> Option<Box<Item>> {
+        match looked {
+            Looked::Item(mut item) => {
+                self.columns.share(&mut item.columns);
+                Some(item)
+            }
+            Looked::Problem(kind, what) => {
+                self.report.problem(kind, &object.path, what);
+                None
+            }
+        }
+    }
+}
