@@ -51,7 +51,8 @@ pub struct CellPlan<'a> {
 pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Result<CellReport> {
     let typed = Typed::new(plan.schema);
     let mut report = CellReport::default();
-    let mut writer = CellWriter::new(plan.cell, typed.file_schema.clone(), target);
+    let existing = plan.existing.iter().map(|existing| existing.file.path.as_str());
+    let mut writer = CellWriter::new(plan.cell, typed.file_schema.clone(), target).beside(existing);
     let (bytes, _) = parts.size_of_cell(plan.number);
     if bytes <= plan.memory_bytes {
         let mut chunks = Vec::new();

@@ -41,9 +41,22 @@ pub struct Target<'a> {
     pub schema_id: u32,
 }
 
+/// How a cell's file came to be, for a rebuild of the catalog: it tells whether two files can share an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// Names of the files whose events it holds.
+    pub replaces: &'a [&'a str],
+    /// Names of the files that its events were compared with: they have none of them.
+    pub beside: &'a [&'a str],
+}
+
+/// More are not worth their bytes in every footer.
+const MAX_BESIDE: usize = 32;
+
 /// Writes the files of one cell.
 pub struct CellWriter<'a> {
     cell: &'a Partition,
+    beside: Vec<&'a str>,
     schema: SchemaRef,
     target: &'a Target<'a>,
     open: Option<OpenFile>,
@@ -61,7 +74,13 @@ struct OpenFile {
 impl<'a> CellWriter<'a> {
     /// `schema` is that of a file: no hidden column, field ids in the metadata.
     pub fn new(cell: &'a Partition, schema: SchemaRef, target: &'a Target<'a>) -> Self {
-        CellWriter { cell, schema, target, open: None, files: Vec::new() }
+        CellWriter { cell, beside: Vec::new(), schema, target, open: None, files: Vec::new() }
+    }
+
+    /// What is written was compared with these files, and none of it is there.
+    pub fn beside(mut self, paths: impl Iterator<Item = &'a str>) -> Self {
+        self.beside = paths.filter_map(Layout::name).collect();
+        self
     }
 
     /// Writes rows that follow the earlier ones in (ts, event_id) order; their first column is the hidden one.
@@ -83,7 +102,7 @@ impl<'a> CellWriter<'a> {
                 file.ids.extend(&chunk_ids);
                 file
             }
-            none => none.insert(open_file(self.cell, &self.schema, self.target, chunk_ts, chunk_ids)?),
+            none => none.insert(open_file(self.cell, &self.beside, &self.schema, self.target, chunk_ts, chunk_ids)?),
         };
         file.rows += chunk.num_rows() as u64;
         file.writer.write(chunk).context("encode events")?;
@@ -141,6 +160,7 @@ pub(super) fn bounds(rows: &RecordBatch) -> Option<(KeyRange<i64>, KeyRange<Stri
 
 fn open_file(
     cell: &Partition,
+    beside: &[&str],
     schema: &SchemaRef,
     target: &Target<'_>,
     ts: KeyRange<i64>,
@@ -150,14 +170,14 @@ fn open_file(
     let path = target.layout.data_file(cell, number);
     let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
     // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
-    let options =
-        ArrowWriterOptions::new().with_properties(properties(cell, &path, &[])).with_skip_arrow_metadata(true);
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(cell, &path, Origin { beside, ..Origin::default() }))
+        .with_skip_arrow_metadata(true);
     let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 
-/// `replaces`: names of the files whose events this one holds.
-pub(super) fn properties(cell: &Partition, path: &str, replaces: &[&str]) -> WriterProperties {
+pub(super) fn properties(cell: &Partition, path: &str, origin: Origin<'_>) -> WriterProperties {
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved, or of which only
@@ -166,8 +186,10 @@ pub(super) fn properties(cell: &Partition, path: &str, replaces: &[&str]) -> Wri
         "date": cell.date.to_string(), "event_type": cell.event_type.as_str(), "tenant_id": cell.tenant_id.as_str(),
         "file": Layout::name(path),
     });
-    if !replaces.is_empty() {
-        keys["replaces"] = replaces.into();
+    for (key, names) in [("replaces", origin.replaces), ("beside", origin.beside)] {
+        if !names.is_empty() && (key == "replaces" || names.len() <= MAX_BESIDE) {
+            keys[key] = names.into();
+        }
     }
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level")))

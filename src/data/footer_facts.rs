@@ -27,6 +27,8 @@ pub struct FooterFacts {
     pub name: Option<String>,
     /// Names of the files whose events it holds; of a bundle its pack says it.
     pub replaces: Vec<String>,
+    /// Names of the files that its events were compared with when it was written: they have none of them.
+    pub beside: Vec<String>,
 }
 
 /// The range of a file's ids.
@@ -59,6 +61,8 @@ struct Said {
     file: Option<String>,
     #[serde(default)]
     replaces: Vec<String>,
+    #[serde(default)]
+    beside: Vec<String>,
 }
 
 impl FooterFacts {
@@ -76,6 +80,7 @@ impl FooterFacts {
             cell: cell(&said),
             name: said.file,
             replaces: said.replaces,
+            beside: said.beside,
         })
     }
 }

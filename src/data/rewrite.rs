@@ -23,7 +23,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::bundle::digest::{RowDigest, RowDigests};
 use super::bundle::sources::{SourceRows, Sources};
 use super::bundle::{footer_of_draft, sha256_of};
-use super::encode::{self, MAX_ROW_GROUP_BYTES, Target};
+use super::encode::{self, MAX_ROW_GROUP_BYTES, Origin, Target};
 use super::footer::Hashing;
 use super::runs;
 use super::typed::Typed;
@@ -112,7 +112,8 @@ impl Writer {
     fn create(plan: &RewritePlan<'_>, path: String, schema: &SchemaRef, folder: &Path) -> Result<Self> {
         let file = NamedTempFile::with_prefix_in("tier-compact-", folder).context("make a temporary file")?;
         let replaces: Vec<&str> = plan.files.iter().filter_map(|file| Layout::name(&file.path)).collect();
-        let properties = encode::properties(plan.cell, &path, &replaces);
+        let origin = Origin { replaces: &replaces, ..Origin::default() };
+        let properties = encode::properties(plan.cell, &path, origin);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
         let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;

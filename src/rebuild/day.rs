@@ -14,7 +14,6 @@ use super::month::{Month, name_overlaps};
 use super::packs::digest;
 use super::report::ProblemKind;
 use crate::catalog::NewFile;
-use crate::data::footer_facts::IdRange;
 use crate::data::id_bounds::IdBounds;
 use crate::error::Result;
 use crate::model::{ObjectState, Partition};
@@ -28,6 +27,13 @@ pub const BUNDLE: u32 = 1 << 31;
 
 /// The number that stands for any file that is no bundle.
 pub const OTHER_FILES: u32 = BUNDLE - 1;
+
+/// Rows of a cell: a file of its own, or a part of a bundle.
+struct Member {
+    number: u32,
+    rows: Range<u64>,
+    made_of: Vec<NameDigest>,
+}
 
 /// A day's files, oldest first.
 pub struct Day {
@@ -72,26 +78,41 @@ impl Day {
         });
     }
 
-    /// Reads the ids of what shares a cell.
-    async fn compare(&self, run: &Run<'_>, month: &Month) -> Result<Compared> {
-        let mut cells: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+    /// Reads the ids of what may share an event.
+    async fn compare(&self, run: &Run<'_>, month: &mut Month) -> Result<Compared> {
+        let mut cells: BTreeMap<Partition, Vec<Member>> = BTreeMap::new();
         for (number, item) in (0..).zip(&self.items) {
-            cells.entry(item.file.partition().expect("a cell's file")).or_default().push(number);
+            let cell = item.file.partition().expect("a cell's file");
+            cells.entry(cell).or_default().push(Member {
+                number,
+                rows: 0..item.file.rows,
+                made_of: item.replaces.clone(),
+            });
         }
-        cells.retain(|cell, files| self.may_share(files, month.bundled(cell)));
+        for (cell, members) in &mut cells {
+            members.extend(month.bundled(cell).iter().map(|bundled| Member {
+                number: bundled.number | BUNDLE,
+                rows: bundled.rows.clone(),
+                made_of: bundled.made_of.clone(),
+            }));
+        }
+        cells.retain(|_, members| self.may_any_share(month, members));
+        let is_bundled = |members: &Vec<Member>| members.iter().any(|member| member.number & BUNDLE != 0);
+        let bundled = cells.iter().filter(|(_, members)| is_bundled(members));
+        let bundled: Vec<_> = bundled.map(|(cell, _)| digest(&cell.folder())).collect();
+        month.compared.extend(bundled);
         let bounds = self.bounds(run, month, &cells).await?;
         let mut wanted: BTreeMap<u32, Vec<CellIds>> = BTreeMap::new();
-        for (cell, files) in &cells {
-            for (number, rows) in self.members(files, month.bundled(cell)) {
-                let item = self.item(month, number);
-                if !item.is_readable {
-                    continue;
-                }
-                let out_of_reach = match is_in_doubt(run, month, item) {
-                    true => bounds.get(cell).cloned().unwrap_or_default(),
-                    false => Vec::new(),
-                };
-                wanted.entry(number).or_default().push(CellIds { cell: cell.clone(), rows, out_of_reach });
+        for (cell, members) in &cells {
+            for member in members.iter().filter(|member| self.item(month, member.number).is_readable) {
+                let known = bounds.get(cell).into_iter().flatten();
+                let doubtful = known.filter(|(other, _)| {
+                    let other = members.iter().find(|member| member.number == *other);
+                    other.is_some_and(|other| self.is_in_doubt(run, month, member, other))
+                });
+                let out_of_reach = doubtful.cloned().collect();
+                let ids = CellIds { cell: cell.clone(), rows: member.rows.clone(), out_of_reach };
+                wanted.entry(member.number).or_default().push(ids);
             }
         }
         let wanted = wanted.into_iter().map(|(number, mut cells)| {
@@ -101,25 +122,50 @@ impl Day {
         ids::compare(run.ctx, wanted.collect()).await
     }
 
-    /// Whether files of a cell may have an event in common.
-    fn may_share(&self, files: &[u32], bundled: &[(u32, Range<u64>)]) -> bool {
-        if !bundled.is_empty() {
-            return true;
-        }
-        let mut ranges: Vec<_> = files.iter().map(|number| &self.items[*number as usize].ids).collect();
-        ranges.sort_by(|a, b| a.min.cmp(&b.min));
-        let mut last = None;
-        ranges.into_iter().any(|ids| {
-            let is_shared = last.is_some_and(|last: &IdRange| last.overlaps(ids));
-            last = Some(last.filter(|last| last.max > ids.max).unwrap_or(ids));
-            is_shared
-        })
+    /// Whether two of a cell's members may have an event in common.
+    fn may_any_share(&self, month: &Month, members: &[Member]) -> bool {
+        let pairs =
+            members.iter().enumerate().flat_map(|(at, one)| members[at + 1..].iter().map(move |two| (one, two)));
+        pairs.into_iter().any(|(one, two)| !self.are_apart(month, one, two))
     }
 
-    /// The files of a cell and the rows of it in bundles, by number.
-    fn members(&self, files: &[u32], bundled: &[(u32, Range<u64>)]) -> Vec<(u32, Range<u64>)> {
-        let files = files.iter().map(|number| (*number, 0..self.items[*number as usize].file.rows));
-        files.chain(bundled.iter().map(|(number, rows)| (number | BUNDLE, rows.clone()))).collect()
+    /// Whether it is known that the two share no event: by their ids, or because one was compared with the other, or
+    /// with all that it was made of, before it was written.
+    fn are_apart(&self, month: &Month, one: &Member, two: &Member) -> bool {
+        let (first, second) = (self.item(month, one.number), self.item(month, two.number));
+        let are_bundles = first.file.is_bundle() && second.file.is_bundle();
+        if are_bundles {
+            // Of files that were committed together.
+            return first.has_record && second.has_record;
+        }
+        let was_compared = |with: &Item, other: &Item, made_of: &[NameDigest]| {
+            let all = !made_of.is_empty() && made_of.iter().all(|name| with.beside.contains(name));
+            all || with.beside.contains(&digest(other.name()))
+        };
+        let are_files = !first.file.is_bundle() && !second.file.is_bundle();
+        (are_files && !first.ids.overlaps(&second.ids))
+            || was_compared(first, second, &two.made_of)
+            || was_compared(second, first, &one.made_of)
+    }
+
+    /// Whether the one, which can be read, may have events of the other, which cannot, as far as is known without its ids.
+    fn is_in_doubt(&self, run: &Run<'_>, month: &Month, one: &Member, other: &Member) -> bool {
+        let (item, out_of_reach) = (self.item(month, one.number), self.item(month, other.number));
+        if run.keeps(&item.file.path) || self.are_apart(month, one, other) {
+            return false;
+        }
+        if item.file.is_bundle() {
+            return !item.has_record;
+        }
+        // What it was made of is also in a bundle: it cannot be part of the archive together with that.
+        if item.replaces.iter().any(|name| month.made_of.contains(name)) {
+            return true;
+        }
+        // What was merged or moved where it lies was committed, and so was each run that something was made of.
+        let is_committed = item.file.storage_class.is_archived()
+            || (!item.replaces.is_empty() && !out_of_reach.file.is_bundle())
+            || run.packs.runs.contains(Layout::run_of(item.name()));
+        !is_committed
     }
 
     fn item<'a>(&'a self, month: &'a Month, number: u32) -> &'a Item {
@@ -134,20 +180,16 @@ impl Day {
         &self,
         run: &Run<'_>,
         month: &Month,
-        cells: &BTreeMap<Partition, Vec<u32>>,
+        cells: &BTreeMap<Partition, Vec<Member>>,
     ) -> Result<HashMap<Partition, Vec<(u32, Arc<IdBounds>)>>> {
         let mut by_file: BTreeMap<u32, Vec<(&Partition, Range<u64>)>> = BTreeMap::new();
-        for (cell, files) in cells {
-            let members = self.members(files, month.bundled(cell));
-            let doubtful = |(number, _): &(u32, Range<u64>)| {
-                let item = self.item(month, *number);
-                item.is_readable && is_in_doubt(run, month, item)
-            };
-            if !members.iter().any(doubtful) {
-                continue;
-            }
-            for (number, rows) in members.into_iter().filter(|(number, _)| !self.item(month, *number).is_readable) {
-                by_file.entry(number).or_default().push((cell, rows));
+        for (cell, members) in cells {
+            let (readable, others): (Vec<&Member>, Vec<&Member>) =
+                members.iter().partition(|member| self.item(month, member.number).is_readable);
+            for other in others {
+                if readable.iter().any(|member| self.is_in_doubt(run, month, member, other)) {
+                    by_file.entry(other.number).or_default().push((cell, other.rows.clone()));
+                }
             }
         }
         let mut known: HashMap<Partition, Vec<(u32, Arc<IdBounds>)>> = HashMap::new();
@@ -213,19 +255,6 @@ impl Day {
             }
         }
     }
-}
-
-/// Whether nothing says that a commit named the file: then its events may be anywhere else too.
-fn is_in_doubt(run: &Run<'_>, month: &Month, item: &Item) -> bool {
-    if run.keeps(&item.file.path) {
-        return false;
-    }
-    if item.file.is_bundle() {
-        return !item.has_record;
-    }
-    let is_committed = item.file.storage_class.is_archived() || run.packs.runs.contains(Layout::run_of(item.name()));
-    // What it was made of is also in a bundle: it cannot be part of the archive together with that.
-    !is_committed || item.replaces.iter().any(|name| month.made_of.contains(name))
 }
 
 async fn find(run: &mut Run<'_>, month: &Month, folder: &str) -> Result<Vec<Item>> {

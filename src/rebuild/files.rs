@@ -38,8 +38,12 @@ pub struct Item {
     pub is_readable: bool,
     /// Of the files that it was made of.
     pub replaces: Vec<NameDigest>,
+    /// Of the files that its events were compared with: they have none of them.
+    pub beside: Vec<NameDigest>,
     /// Of a bundle.
     pub cells: Vec<CellRows>,
+    /// Of each of them the files that it was made of; empty where nothing says it.
+    pub made_of: Vec<Vec<NameDigest>>,
     /// Whether what it was made of is known; of a bundle its pack says it.
     pub has_record: bool,
 }
@@ -119,7 +123,9 @@ pub async fn look_at_bundle(ctx: &Ctx, parts: &MonthParts, object: &ObjectState,
     }
     let mut item = item(ctx, object, file, facts);
     item.has_record = replaces.is_some();
-    item.replaces = replaces.iter().flatten().flatten().map(|name| digest(name)).collect();
+    let digests = |names: &Vec<String>| names.iter().map(|name| digest(name)).collect();
+    item.made_of = replaces.iter().flatten().map(digests).collect();
+    item.replaces = item.made_of.iter().flatten().copied().collect();
     item.cells = cells;
     Ok(Looked::Item(Box::new(item)))
 }
@@ -145,7 +151,9 @@ fn item(ctx: &Ctx, object: &ObjectState, file: DataFile, facts: FooterFacts) -> 
         is_readable: object.is_readable(ctx.now()),
         has_record: true,
         replaces: facts.replaces.iter().map(|name| digest(name)).collect(),
+        beside: facts.beside.iter().map(|name| digest(name)).collect(),
         cells: Vec::new(),
+        made_of: Vec::new(),
     }
 }
 

@@ -10,11 +10,12 @@ use super::Run;
 use super::choose::{NameDigest, Shared, Sharer, repeated, superfluous};
 use super::day::{BUNDLE, Day, OTHER_FILES};
 use super::files::{Item, Looked, look_at_bundle};
+use super::ids::{self, CellIds, Wanted};
 use super::packs::{MonthParts, digest};
 use super::report::ProblemKind;
 use crate::catalog::NewFile;
 use crate::context::Context as Ctx;
-use crate::data::pack::{PackBuilder, Packed};
+use crate::data::pack::{CellRows, PackBuilder, Packed};
 use crate::error::Result;
 use crate::model::{ObjectState, Partition};
 use crate::store::Layout;
@@ -29,9 +30,21 @@ pub struct Month {
     /// What the bundles were made of.
     pub made_of: HashSet<NameDigest>,
     /// Of each cell its rows in bundles.
-    cells: HashMap<[u8; 16], Vec<(u32, Range<u64>)>>,
+    cells: HashMap<[u8; 16], Vec<Bundled>>,
+    /// Cells whose rows in bundles were compared with those of their files.
+    pub compared: HashSet<[u8; 16]>,
     /// Events that bundles share with each other, or with [`OTHER_FILES`].
     pub shared: Shared,
+}
+
+/// The rows of a cell in a bundle.
+#[derive(Debug, Clone)]
+pub struct Bundled {
+    /// The bundle's place in the month.
+    pub number: u32,
+    pub rows: Range<u64>,
+    /// The files that they come from; empty where nothing says it.
+    pub made_of: Vec<NameDigest>,
 }
 
 /// The folders of a month.
@@ -44,8 +57,14 @@ pub struct Folders {
 /// Finds the month's files and hands them to the run.
 pub async fn rebuild(run: &mut Run<'_>, month: Date, folders: &Folders) -> Result<()> {
     let parts = run.packs.of_month(month)?;
-    let mut this =
-        Month { parts, bundles: Vec::new(), made_of: HashSet::new(), cells: HashMap::new(), shared: Shared::new() };
+    let mut this = Month {
+        parts,
+        bundles: Vec::new(),
+        made_of: HashSet::new(),
+        cells: HashMap::new(),
+        compared: HashSet::new(),
+        shared: Shared::new(),
+    };
     if let Some(folder) = &folders.bundles {
         this.find_bundles(run, month, folder, &folders.days).await?;
     }
@@ -61,7 +80,7 @@ pub async fn rebuild(run: &mut Run<'_>, month: Date, folders: &Folders) -> Resul
 
 impl Month {
     /// The rows of this cell in each bundle.
-    pub fn bundled(&self, cell: &Partition) -> &[(u32, Range<u64>)] {
+    pub fn bundled(&self, cell: &Partition) -> &[Bundled] {
         self.cells.get(&digest(&cell.folder())).map_or(&[], Vec::as_slice)
     }
 
@@ -90,13 +109,15 @@ impl Month {
                 continue;
             }
             let number = self.bundles.len() as u32;
+            let mut made_of = std::mem::take(&mut item.made_of).into_iter();
             for cell in &item.cells {
                 let rows = cell.first_row..cell.first_row + cell.rows;
-                self.cells.entry(digest(&cell.cell.folder())).or_default().push((number, rows));
+                let bundled = Bundled { number, rows, made_of: made_of.next().unwrap_or_default() };
+                self.cells.entry(digest(&cell.cell.folder())).or_default().push(bundled);
             }
             self.made_of.extend(&item.replaces);
-            // One without a pack gets its own in the end.
-            if item.file.pack.is_some() {
+            // Of the others what they were made of is known: no two of them share an event.
+            if item.has_record {
                 item.cells = Vec::new();
             }
             self.bundles.push(*item);
@@ -104,8 +125,49 @@ impl Month {
         Ok(())
     }
 
+    /// Compares what only bundles have, where one of them does not say what it was made of.
+    async fn compare_bundles(&mut self, run: &mut Run<'_>) -> Result<()> {
+        let mut wanted: BTreeMap<u32, Vec<CellIds>> = BTreeMap::new();
+        for doubtful in self.bundles.iter().filter(|bundle| bundle.is_readable) {
+            for CellRows { cell, .. } in &doubtful.cells {
+                let members = self.bundled(cell).to_vec();
+                if members.len() < 2 || !self.compared.insert(digest(&cell.folder())) {
+                    continue;
+                }
+                let (readable, other): (Vec<_>, Vec<_>) =
+                    members.into_iter().partition(|of| self.bundles[of.number as usize].is_readable);
+                let mut out_of_reach = Vec::new();
+                for Bundled { number, rows, .. } in other {
+                    let file = &self.bundles[number as usize].file;
+                    let bounds = ids::bounds(run.ctx, file, std::slice::from_ref(&rows)).await?;
+                    out_of_reach.extend(bounds.into_iter().map(|bounds| (number, bounds)));
+                }
+                for Bundled { number, rows, .. } in readable {
+                    let is_doubtful = !self.bundles[number as usize].has_record;
+                    let out_of_reach = if is_doubtful { out_of_reach.clone() } else { Vec::new() };
+                    wanted.entry(number).or_default().push(CellIds { cell: cell.clone(), rows, out_of_reach });
+                }
+            }
+        }
+        let wanted = wanted.into_iter().map(|(number, mut cells)| {
+            cells.sort_by_key(|run| run.rows.start);
+            Wanted { number, file: self.bundles[number as usize].file.clone(), cells }
+        });
+        let compared = ids::compare(run.ctx, wanted.collect()).await?;
+        for (set, events) in compared.shared {
+            *self.shared.entry(set.into_iter().map(|number| number | BUNDLE).collect()).or_default() += events;
+        }
+        for (number, other) in compared.perhaps {
+            let path = |number: u32| &self.bundles[number as usize].file.path;
+            let what = format!("its events may be those in {}, which cannot be read now", path(other));
+            run.report.problem(ProblemKind::Undecided, path(number), what);
+        }
+        Ok(())
+    }
+
     /// Decides about bundles that share events, and hands the others on.
-    async fn finish(self, run: &mut Run<'_>, folder: &str) -> Result<()> {
+    async fn finish(mut self, run: &mut Run<'_>, folder: &str) -> Result<()> {
+        self.compare_bundles(run).await?;
         let mut files: BTreeMap<u32, Sharer> = BTreeMap::new();
         for number in self.shared.keys().flatten() {
             let sharer = match number {

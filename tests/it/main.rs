@@ -29,6 +29,7 @@ mod restore;
 mod simulate;
 mod simulated;
 mod simulation;
+mod soak;
 mod store;
 mod story;
 mod story_s3;

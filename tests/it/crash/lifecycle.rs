@@ -44,10 +44,12 @@ pub async fn archive() -> Store {
     lab.ctx.store
 }
 
-/// Of a world without a smallest billed object.
+/// Of a world without a smallest billed object, and without anything stored beside one.
 fn prices() -> Prices {
     let text = include_str!("../../../src/model/prices/prices.toml");
     let free = text.replace("minimum_billed_bytes = 131_072", "minimum_billed_bytes = 0");
+    let free = free.replace("overhead_bytes = 32_768", "overhead_bytes = 0");
+    let free = free.replace("overhead_standard_bytes = 8_192", "overhead_standard_bytes = 0");
     assert_ne!(text, free);
     Prices::parse(&free).unwrap()
 }
