@@ -125,7 +125,7 @@ struct Table {
 
 /// Commits `change`, which was decided on `base` (`None`: on an empty archive).
 ///
-/// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same files as
+/// Relied upon, and checked again when another commit came between: that the cells of `relies_on` have the same events as
 /// in `base`, and so those of dates sealed as a mirror of the hot tier, or trimmed; that the exports are not in the
 /// ledger; that schema and mapping, where the change sets them, are still the base's; that dead letters to close are open; that the removed versions' files are as they were; that the
 /// files to remove are there, and under no hold where the change heeds holds; and that the gc floor has not passed the
@@ -402,6 +402,9 @@ async fn precondition(base: Option<&Snapshot>, newest: &Snapshot, change: &Chang
         // What a revert may pull away depends on every later commit.
         return Ok(Some("another run committed".to_owned()));
     }
+    if only_moved(base, newest).await? {
+        return Ok(None);
+    }
     let mirrors = change.seals.iter().filter(|(_, new)| new.read.as_ref().is_some_and(|read| read.is_mirror));
     let whole_dates = mirrors.map(|(date, _)| *date).chain(change.trims.iter().copied()).collect();
     cells_changed(base, newest, &change.relies_on, &whole_dates).await
@@ -413,6 +416,27 @@ fn held(newest: &Snapshot, change: &Change) -> Option<String> {
     let mut pairs = holds.flat_map(|hold| change.remove.iter().map(move |live| (hold, live)));
     let (hold, live) = pairs.find(|(hold, live)| hold.may_cover(&live.file))?;
     Some(format!("{} is under the legal hold {}", live.file.path, hold.id))
+}
+
+/// Operations after which every cell has the events that it had, wherever they lie by then.
+const KEEP_EVENTS: [&str; 6] = ["compact", "merge", "replace", "state", "hold", "vacuum"];
+
+/// Versions looked at to find out; after more than these the cells are compared.
+const LOOKS: u64 = 16;
+
+/// Whether every commit after `base` only moved events: what was decided about their cells holds.
+async fn only_moved(base: Option<&Snapshot>, newest: &Snapshot) -> Result<bool> {
+    let Some(base) = base.filter(|base| newest.version() - base.version() <= LOOKS) else { return Ok(false) };
+    for version in base.version() + 1..=newest.version() {
+        let kind = match Snapshot::look(newest.store(), version).await? {
+            Some(found) => found.operation().kind.clone(),
+            None => return Ok(false),
+        };
+        if !KEEP_EVENTS.contains(&kind.as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether files came to or left one of `cells`, or any cell of one of `whole_dates`, between the two versions.

@@ -59,6 +59,9 @@ impl<'a> From<&'a &CellRows> for Covered<'a> {
     }
 }
 
+/// Of each cell of a bundle, in their order, the names of the files that it was made of.
+pub type Replaced = Vec<Vec<String>>;
+
 /// What is hot of one data file.
 #[derive(Debug, Clone)]
 pub struct Packed {
@@ -66,9 +69,8 @@ pub struct Packed {
     pub cells: Vec<CellRows>,
     /// The file's last bytes.
     pub footer: Bytes,
-    /// Of each cell the names of the files that it was made of: for a rebuild of the catalog, and empty when it is read
-    /// for anything else.
-    pub replaces: Vec<Vec<String>>,
+    /// For a rebuild of the catalog; empty when it is read for anything else.
+    pub replaces: Replaced,
 }
 
 /// Collects the parts of one pack.
@@ -185,7 +187,7 @@ fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
 }
 
 /// The cells of an encoded list with the names of the files that each was made of; `None` of a list that does not say.
-pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Option<Vec<Vec<String>>>)> {
+pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Option<Replaced>)> {
     let cells = decode(bytes.clone())?;
     let (batch, _) = table::decode(bytes, KEY)?;
     let replaces = match batch.column_by_name("replaces") {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::footer;
-use super::pack::{CellRows, KEY, decode_with_replaced};
+use super::pack::{CellRows, KEY, Replaced, decode_with_replaced};
 use crate::error::{Context, Error, Result};
 use crate::model::PackRef;
 use crate::store::Store;
@@ -25,8 +25,8 @@ pub struct Part {
     pub size_bytes: u64,
     /// In the order of the rows; empty of a file that is no bundle.
     pub cells: Vec<CellRows>,
-    /// Of each cell the names of the files that it was made of; `None` where the pack does not say.
-    pub replaces: Option<Vec<Vec<String>>>,
+    /// `None` where the pack does not say.
+    pub replaces: Option<Replaced>,
 }
 
 /// Hands out the parts of a pack, the last one first.

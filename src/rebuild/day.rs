@@ -28,6 +28,9 @@ pub const BUNDLE: u32 = 1 << 31;
 /// The number that stands for any file that is no bundle.
 pub const OTHER_FILES: u32 = BUNDLE - 1;
 
+/// What is known of a cell's ids in files that cannot be read, by their numbers.
+type OutOfReach = Vec<(u32, Arc<IdBounds>)>;
+
 /// Rows of a cell: a file of its own, or a part of a bundle.
 struct Member {
     number: u32,
@@ -181,7 +184,7 @@ impl Day {
         run: &Run<'_>,
         month: &Month,
         cells: &BTreeMap<Partition, Vec<Member>>,
-    ) -> Result<HashMap<Partition, Vec<(u32, Arc<IdBounds>)>>> {
+    ) -> Result<HashMap<Partition, OutOfReach>> {
         let mut by_file: BTreeMap<u32, Vec<(&Partition, Range<u64>)>> = BTreeMap::new();
         for (cell, members) in cells {
             let (readable, others): (Vec<&Member>, Vec<&Member>) =
@@ -192,7 +195,7 @@ impl Day {
                 }
             }
         }
-        let mut known: HashMap<Partition, Vec<(u32, Arc<IdBounds>)>> = HashMap::new();
+        let mut known: HashMap<Partition, OutOfReach> = HashMap::new();
         for (number, runs) in by_file {
             let rows: Vec<Range<u64>> = runs.iter().map(|(_, rows)| rows.clone()).collect();
             let bounds = ids::bounds(run.ctx, &self.item(month, number).file, &rows).await?;

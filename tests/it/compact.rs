@@ -306,3 +306,30 @@ fn the_command_plans_merges_and_says_so() {
         assert!(outcome.stderr.contains(words), "{outcome:#?}");
     }
 }
+
+/// What a run decided about a cell holds when its events only moved meanwhile: a long night's work is not done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_loses_the_race_to_a_merge_commits_all_the_same() {
+    let store = scattered().await;
+    let base = Snapshot::open(&store).await.unwrap();
+    let cells: Vec<DataFile> = base.files(|_| true).await.unwrap();
+    merge(&context(store.clone())).await;
+    let append = |base: Snapshot, ctx: Context| {
+        let relies_on = cells.iter().filter_map(DataFile::partition).collect();
+        async move {
+            let mut change = tier::catalog::Change::new(tier::catalog::Operation::new("append", base.version()));
+            change.relies_on = relies_on;
+            let layout = tier::store::Layout::for_run(base.version(), &ctx.random.id());
+            tier::catalog::commit(&ctx, Some(&base), &layout, change).await.unwrap()
+        }
+    };
+    let moved = append(base.clone(), context(store.clone())).await;
+    assert!(matches!(moved, tier::catalog::Outcome::Committed(_)), "{moved:?}");
+    // After another append to the cell it must decide again.
+    let lab = Lab::over(store.clone());
+    lab.write("f.ndjson", lines(24..30));
+    lab.archive(&["f.ndjson"]).await;
+    let conflict = append(base, context(store.clone())).await;
+    assert!(matches!(conflict, tier::catalog::Outcome::Conflict(_)), "{conflict:?}");
+    check_versions(&store).await;
+}

@@ -356,7 +356,7 @@ async fn random_histories_come_back() {
                     let record = |id: u64| {
                         let day = 20 + id % 3;
                         let tenant = ["acme", "a/b=c", "名前 1"][(id / 3 % 3) as usize];
-                        let more = if id % 5 == 0 { r#""n":1"# } else { "" };
+                        let more = if id.is_multiple_of(5) { r#""n":1"# } else { "" };
                         let line = line(&format!("e{id}"), &format!("2026-08-{day}T12:00:{:02}Z", id % 60), more);
                         line.replace("acme\",\"ts", &format!("{tenant}\",\"ts")) + "\n"
                     };
