@@ -7,13 +7,15 @@ pub type NameDigest = [u8; 16];
 
 /// Of files that were made of others those that go, because what they were made of is elsewhere too. `outputs`, oldest
 /// first, each with the digests of what it was made of; `elsewhere` tells of one that something else was made of;
-/// `is_listed` of one that is still there itself.
+/// `is_listed` of one that is still there itself; `is_replaced` of an output, by its place, that goes anyway, because another
+/// was made of it.
 ///
 /// A merge or bundling that was killed, or lost a race, leaves such files beside those of the run that won.
 pub fn superfluous<'a>(
     outputs: impl Iterator<Item = &'a [NameDigest]> + Clone,
     elsewhere: impl Fn(&NameDigest) -> bool,
     is_listed: impl Fn(&NameDigest) -> bool,
+    is_replaced: impl Fn(usize) -> bool,
 ) -> HashSet<usize> {
     let mut made: HashMap<&NameDigest, u32> = HashMap::new();
     for name in outputs.clone().flatten() {
@@ -22,7 +24,10 @@ pub fn superfluous<'a>(
     let mut goes = HashSet::new();
     for (index, names) in outputs.enumerate() {
         let is_shared = |name: &NameDigest| made[name] > 1 || elsewhere(name);
-        if names.iter().any(is_shared) && names.iter().all(|name| is_shared(name) || is_listed(name)) {
+        if !is_replaced(index)
+            && names.iter().any(is_shared)
+            && names.iter().all(|name| is_shared(name) || is_listed(name))
+        {
             goes.insert(index);
             for name in names {
                 *made.get_mut(name).expect("counted") -= 1;
@@ -70,7 +75,10 @@ mod tests {
         let outputs: Vec<Vec<NameDigest>> =
             outputs.iter().map(|names| names.iter().map(|n| name(*n)).collect()).collect();
         let is_in = |set: &[u8], found: &NameDigest| set.contains(&found[0]);
-        let found = superfluous(outputs.iter().map(Vec::as_slice), |n| is_in(elsewhere, n), |n| is_in(listed, n));
+        // The outputs themselves are named 100, 101, …
+        let is_replaced = |index: usize| outputs.iter().flatten().any(|made_of| *made_of == name(100 + index as u8));
+        let all = outputs.iter().map(Vec::as_slice);
+        let found = superfluous(all, |n| is_in(elsewhere, n), |n| is_in(listed, n), is_replaced);
         let mut found: Vec<usize> = found.into_iter().collect();
         found.sort_unstable();
         found
@@ -87,6 +95,8 @@ mod tests {
         assert_eq!(goes(&[&[1, 2], &[1, 3]], &[], &[3]), [1]);
         assert_eq!(goes(&[&[1, 2], &[1, 3]], &[], &[]), Vec::<usize>::new());
         assert_eq!(goes(&[&[1, 2]], &[1], &[2]), [0]);
+        // The first was merged again: of the two the other one is left over.
+        assert_eq!(goes(&[&[1, 2], &[1, 2], &[100, 3]], &[], &[]), [1]);
     }
 
     #[test]

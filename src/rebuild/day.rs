@@ -62,7 +62,13 @@ impl Day {
         let name = |item: &Item| digest(item.name());
         let listed: HashSet<NameDigest> = self.items.iter().map(name).collect();
         let made = self.items.iter().map(|item| item.replaces.as_slice());
-        let twice = superfluous(made, |name| month.made_of.contains(name), |name| listed.contains(name));
+        let named: HashSet<NameDigest> = self.items.iter().flat_map(|item| item.replaces.iter().copied()).collect();
+        let is_named = |index: usize| {
+            let name = name(&self.items[index]);
+            named.contains(&name) || month.made_of.contains(&name)
+        };
+        let elsewhere = |name: &NameDigest| month.made_of.contains(name);
+        let twice = superfluous(made, elsewhere, |name| listed.contains(name), is_named);
         let stays = |index: &usize| !twice.contains(index);
         let outputs = self.items.iter().enumerate().filter(|(index, _)| stays(index));
         let replaced: HashSet<NameDigest> = outputs.flat_map(|(_, item)| item.replaces.iter().copied()).collect();

@@ -58,6 +58,9 @@ use packs::Packs;
 /// Files are written to leaves when so many have come: few leaves, and little memory.
 const FILES_AT_ONCE: usize = 4 * FILES_PER_LEAF;
 
+/// A name that tells of more versions than this is not one of ours: a commit a minute for a century are fewer.
+const MAX_VERSIONS: u64 = 100_000_000;
+
 /// Files whose bytes are read side by side, each a part at a time.
 const READS_IN_FLIGHT: usize = 16;
 const PART_BYTES: u64 = 8 << 20;
@@ -215,6 +218,10 @@ impl Run<'_> {
         };
         if !report.problem_counts.is_empty() {
             return Ok(report);
+        }
+        if self.base_version > MAX_VERSIONS {
+            let message = format!("the name of an object tells of version {}", self.base_version);
+            return Err(Error::failed(message).hint("move it away from the archive: no run of tier has made it"));
         }
         if report.files == 0 && remains.newest() == 0 {
             return Err(Error::failed(format!("there is no data of an archive at {}", ctx.store.location()))

@@ -102,7 +102,7 @@ impl Month {
         let is_any_shared = items.iter().flat_map(|item| &item.replaces).any(|name| !seen.insert(*name));
         let listed = if is_any_shared { names_below(ctx, days).await? } else { HashSet::new() };
         let names = items.iter().map(|item| item.replaces.as_slice());
-        let goes = superfluous(names, |_| false, |name| listed.contains(name));
+        let goes = superfluous(names, |_| false, |name| listed.contains(name), |_| false);
         for (index, mut item) in items.into_iter().enumerate() {
             if goes.contains(&index) {
                 run.report.left_out.repeated.add(item.file.size_bytes);

@@ -53,8 +53,9 @@ impl ProblemKind {
                 "bring the object back from a copy or an older object version, or go without its events: --leave-out PATH"
             }
             Self::Undecided => {
-                "have the store restore the other file and rebuild when it can be read; or decide: --leave-out PATH where \
-                 its events are in the other one, as after a killed run, --keep PATH where they are not"
+                "decide: --leave-out PATH where its events are in the other one, as after a killed run, --keep PATH where \
+                 they are not; or find out: --leave-out PATH now, tier restore the other one, tier rebuild --replace when it \
+                 can be read, and no vacuum in between"
             }
             Self::Overlap => "decide which of them goes: --leave-out PATH",
         }

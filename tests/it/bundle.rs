@@ -140,7 +140,9 @@ async fn a_bundle_describes_itself() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap();
     let facts: Vec<_> = facts.iter().map(|fact| (fact.key.as_str(), fact.value.as_deref().unwrap())).collect();
-    assert_eq!(facts, [("tier.bundle", r#"{"cells":2,"month":"2026-08","tenants":["acme","名前"]}"#)]);
+    let name = tier::store::Layout::name(&built.path).unwrap();
+    let expected = format!(r#"{{"cells":2,"file":"{name}","month":"2026-08","tenants":["acme","名前"]}}"#);
+    assert_eq!(facts, [("tier.bundle", expected.as_str())]);
     let columns = reader.schema().fields().iter();
     let columns: Vec<String> = columns
         .map(|f| {
