@@ -37,10 +37,9 @@
 //!   files that are gone. The key-value entry `tier.root` holds a JSON document with everything else:
 //!   [`catalog::RootDocument`]. A reader refuses a `format_version` or a `required_features` entry it does not know.
 //! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
-//!   `<name>.audit.parquet` beside it holds what only audits need; what a rebuilt catalog does not know is empty there. A
-//!   leaf that was merged from others names for each file
-//!   the version that added it (`added_version`), and the root the oldest of them (`oldest_version`); a root with such
-//!   leaves requires the feature `merged-leaves`.
+//!   `<name>.audit.parquet` beside it holds what only audits need; what a rebuilt catalog does not know is empty there.
+//!   A leaf that was merged from others names for each file the version that added it (`added_version`), and the root the
+//!   oldest of them (`oldest_version`); a root with such leaves requires the feature `merged-leaves`.
 //!   A root whose files were deleted is a stub: the entry `tier.root.expired` names it and what it did.
 //! - `_tier/pack/<name>.pack`: for each data file that may be archived its list of cells (Parquet, of bundles) and a
 //!   copy of its last bytes, page index and footer; the leaf says where. Beside each cell the list names the files that it

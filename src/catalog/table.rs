@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -41,6 +41,11 @@ pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
 
 /// The batch and the text stored under `key`.
 pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
+    decode_columns(bytes, key, |_| true)
+}
+
+/// As [`decode`], of the columns that `wanted` picks by their names; no others are decoded.
+pub fn decode_columns(bytes: Bytes, key: &str, wanted: impl Fn(&str) -> bool) -> Result<(RecordBatch, String)> {
     // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder =
@@ -52,8 +57,10 @@ pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
         .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
         .and_then(|pair| pair.value.clone())
         .ok_or_else(|| Error::failed(format!("the file has no `{key}` in its metadata: it is no catalog file")))?;
-    let schema = builder.schema().clone();
-    let reader = builder.with_batch_size(rows.max(1)).build().context("read a catalog file")?;
+    let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.map(|(column, _)| column).collect::<Vec<_>>());
+    let reader = builder.with_projection(mask).with_batch_size(rows.max(1)).build().context("read a catalog file")?;
+    let schema = reader.schema();
     let batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
     Ok((concat_batches(&schema, &batches).context("decode a catalog file")?, value))
 }

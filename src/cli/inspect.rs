@@ -187,7 +187,12 @@ fn show_entry(entry: &Entry) -> String {
     if let Some(ids) = &entry.event_ids {
         text.push_str(&format!("ids       {}\n", range(ids)));
     }
-    text.push_str(&format!("sha256    {}\n", entry.sha256.as_deref().unwrap_or("the audit cannot be read")));
+    let sha256 = match entry.sha256.as_deref() {
+        None => "the audit cannot be read",
+        Some("") => "not known since the catalog was rebuilt",
+        Some(sha256) => sha256,
+    };
+    text.push_str(&format!("sha256    {sha256}\n"));
     text
 }
 

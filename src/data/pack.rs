@@ -21,6 +21,9 @@ use crate::model::{DataFile, Key, KeyRange, PackRef, Partition, date_of_days, da
 use crate::store::Store;
 
 pub(super) const KEY: &str = "tier.cells";
+/// The names of the files that a cell was made of, which a query has no use for.
+const REPLACES: &str = "replaces";
+
 /// Bumped when a reader of older lists would misread a newer one.
 const FORMAT: &str = "1";
 
@@ -181,7 +184,7 @@ fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
     // Names have no spaces.
     if replaces.len() == cells.len() {
         let names = replaces.iter().map(|names| names.join(" "));
-        columns.push(("replaces", Arc::new(StringArray::from_iter_values(names))));
+        columns.push((REPLACES, Arc::new(StringArray::from_iter_values(names))));
     }
     table::encode(&table::batch(columns), KEY, FORMAT.to_owned())
 }
@@ -189,11 +192,11 @@ fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
 /// The cells of an encoded list with the names of the files that each was made of; `None` of a list that does not say.
 pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Option<Replaced>)> {
     let cells = decode(bytes.clone())?;
-    let (batch, _) = table::decode(bytes, KEY)?;
-    let replaces = match batch.column_by_name("replaces") {
+    let (batch, _) = table::decode_columns(bytes, KEY, |column| column == REPLACES)?;
+    let replaces = match batch.column_by_name(REPLACES) {
         None => None,
         Some(_) => {
-            let names = table::texts(&batch, "replaces")?;
+            let names = table::texts(&batch, REPLACES)?;
             let split = |row| names(row).split_whitespace().map(str::to_owned).collect();
             Some((0..batch.num_rows()).map(split).collect())
         }
@@ -202,7 +205,7 @@ pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Optio
 }
 
 fn decode(bytes: Bytes) -> Result<Vec<CellRows>> {
-    let (batch, format): (RecordBatch, String) = table::decode(bytes, KEY)?;
+    let (batch, format): (RecordBatch, String) = table::decode_columns(bytes, KEY, |column| column != REPLACES)?;
     if format != FORMAT {
         return Err(Error::usage(format!("its format is {format}; this tier reads {FORMAT}")).hint("use a newer tier"));
     }

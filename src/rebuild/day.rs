@@ -166,8 +166,8 @@ impl Day {
         if item.file.is_bundle() {
             return !item.has_record;
         }
-        // What it was made of is also in a bundle: it cannot be part of the archive together with that.
-        if item.replaces.iter().any(|name| month.made_of.contains(name)) {
+        // What it was made of is in another file too: it cannot be part of the archive together with that.
+        if item.replaces.iter().any(|name| month.made_of.contains(name) || other.made_of.contains(name)) {
             return true;
         }
         // What was merged or moved where it lies was committed, and so was each run that something was made of.

@@ -103,11 +103,17 @@ impl Month {
         let listed = if is_any_shared { names_below(ctx, days).await? } else { HashSet::new() };
         let names = items.iter().map(|item| item.replaces.as_slice());
         let goes = superfluous(names, |_| false, |name| listed.contains(name), |_| false);
-        for (index, mut item) in items.into_iter().enumerate() {
-            if goes.contains(&index) {
-                run.report.left_out.repeated.add(item.file.size_bytes);
-                continue;
+        let mut kept: Vec<Box<Item>> = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            match goes.contains(&index) {
+                true => run.report.left_out.repeated.add(item.file.size_bytes),
+                false => kept.push(item),
             }
+        }
+        if is_any_shared {
+            doubt_shared(run, &mut kept);
+        }
+        for mut item in kept {
             let number = self.bundles.len() as u32;
             let mut made_of = std::mem::take(&mut item.made_of).into_iter();
             for cell in &item.cells {
@@ -201,6 +207,31 @@ impl Month {
             kept.push((new, bundle));
         }
         run.add(folder, kept).await
+    }
+}
+
+/// Bundles that were made of the same file, though neither can go: what they were made of proves nothing then.
+fn doubt_shared(run: &mut Run<'_>, bundles: &mut [Box<Item>]) {
+    let mut first_with: HashMap<NameDigest, usize> = HashMap::new();
+    let mut pairs = BTreeSet::new();
+    for (index, bundle) in bundles.iter().enumerate() {
+        for name in &bundle.replaces {
+            let first = *first_with.entry(*name).or_insert(index);
+            if first != index {
+                pairs.insert((first, index));
+            }
+        }
+    }
+    for (first, second) in pairs {
+        let (one, two) = (&bundles[first], &bundles[second]);
+        if !one.is_readable || !two.is_readable {
+            let other = if one.is_readable { &one.file.path } else { &two.file.path };
+            let path = if one.is_readable { &two.file.path } else { &one.file.path };
+            let what = format!("it cannot be read now, and was made of a file that {other} was made of too");
+            run.report.problem(ProblemKind::Undecided, path, what);
+        }
+        bundles[first].has_record = false;
+        bundles[second].has_record = false;
     }
 }
 

@@ -280,6 +280,42 @@ async fn a_killed_runs_file_beside_an_archived_bundle_is_doubtful_and_a_known_ru
     assert_eq!(kept.rows, 46);
 }
 
+async fn copy(from: &Store, to: &Store, folders: &[&str]) {
+    for folder in folders {
+        for object in from.list(folder, None).await.unwrap() {
+            to.put(&object.path, from.get(&object.path).await.unwrap()).await.unwrap();
+        }
+    }
+}
+
+/// Two runs bundled the same files otherwise, each in an archive of its own; then both bundles lie in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_bundles_with_files_in_common_one_goes_or_a_person_decides() {
+    let other = scattered().await;
+    let store = Store::memory();
+    copy(&other, &store, &["events", "_tier"]).await;
+    let (ctx, expected) = (context(store.clone()), rows(&store).await);
+    bundle(&ctx, StorageClass::GlacierIr, |file| file.rows > 1 && file.dates.min.day() == 24).await;
+    bundle(&context(other.clone()), StorageClass::GlacierIr, |file| file.rows < 20 && file.dates.min.day() == 24).await;
+    let cells: Vec<String> = files(&store).await.into_values().filter(|f| !f.is_bundle()).map(|f| f.path).collect();
+    assert_eq!(cells.len(), 2, "one that was not bundled, and that of another day");
+    copy(&other, &store, &["_bundles", "_tier/pack"]).await;
+    lose_catalog(&store).await;
+    let report = rebuilt(&ctx).await;
+    assert_eq!(report.left_out.repeated.objects, 1, "{report:#?}");
+    assert_eq!(rows(&store).await, expected);
+    check_whole(&ctx).await;
+    // Without the files that they were made of neither can go.
+    store
+        .delete(store.list("events", None).await.unwrap().into_iter().map(|object| object.path).collect())
+        .await
+        .unwrap();
+    lose_catalog(&store).await;
+    let report = run(&ctx, &PLAIN).await;
+    assert_eq!(report.problem_counts.get(&ProblemKind::Overlap), Some(&1), "{report:#?}");
+    assert_eq!(report.version, None);
+}
+
 /// Its ids are within those of what is archived: that it was compared with them when it was written settles it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_file_beside_an_archived_one_comes_back_without_a_doubt() {
