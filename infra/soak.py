@@ -1,6 +1,6 @@
 """The loops and checks of infra/soak.sh, on the S3 store that the environment names.
 
-    soak.py ADDRESS [--minutes 3 | --seconds N] [--writers 2]
+    soak.py ADDRESS [--minutes 3 | --seconds N] [--writers 2] [--kill SHARE]
 """
 import argparse, collections, datetime, json, os, random, shutil, subprocess, sys, tempfile, threading, time
 
@@ -24,6 +24,7 @@ layout = "bundle"
 """
 TRY_AGAIN = 6
 LOOK = 7
+KILLED = -9
 
 
 class Generator:
@@ -65,8 +66,8 @@ class Generator:
 
 
 class Soak:
-    def __init__(self, address, writers):
-        self.address, self.writers = address, writers
+    def __init__(self, address, writers, kill):
+        self.address, self.writers, self.kill, self.dice = address, writers, kill, random.Random(7)
         self.work = tempfile.mkdtemp(prefix="tier-soak.")
         os.mkdir(os.path.join(self.work, "exports"))
         with open(os.path.join(self.work, "tier.toml"), "w") as file:
@@ -76,12 +77,20 @@ class Soak:
         # What processes reported: (version, who) of commits; sums; how often each verb ran, committed and gave up.
         self.commits, self.sums = [], collections.Counter()
         self.ran, self.committed, self.again, self.seconds = (collections.Counter() for _ in range(4))
-        self.failures, self.stop = [], threading.Event()
+        self.killed, self.failures, self.stop = 0, [], threading.Event()
 
-    def tier(self, *args, codes=(0,), archive=None):
+    def tier(self, *args, codes=(0,), archive=None, dies_after=None):
         command = [os.environ["TIER_BIN"], "--archive", archive or self.address, "--json", "--no-progress", *args]
         started = time.monotonic()
-        done = subprocess.run(command, cwd=self.work, capture_output=True, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+        death = threading.Timer(dies_after or 0, process.kill) if dies_after else None
+        if death:
+            death.start()
+        stdout, stderr = process.communicate()
+        if death:
+            death.cancel()
+        done = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
         with self.lock:
             self.ran[args[0]] += 1
             self.seconds[args[0]] += time.monotonic() - started
@@ -92,8 +101,14 @@ class Soak:
     def write(self, verb, *args):
         """Runs a verb that commits until it is through; lost races are its right, for a while."""
         for _ in range(50):
-            done = self.tier(verb, *args, codes=(0, TRY_AGAIN))
+            with self.lock:
+                dies_after = self.dice.uniform(0.05, 2) if self.dice.random() < self.kill else None
+            done = self.tier(verb, *args, codes=(0, TRY_AGAIN, KILLED), dies_after=dies_after)
             conflicts = done.stderr.count("deciding again")
+            if done.returncode == KILLED:
+                with self.lock:
+                    self.killed += 1
+                continue
             if done.returncode == 0:
                 with self.lock:
                     self.again[verb] += conflicts
@@ -194,8 +209,10 @@ class Soak:
 
     def check_all(self):
         events = self.generator.events
-        self.check("records read", self.sums["read"], self.generator.written)
-        self.check("accepted", self.sums["accepted"], len(events))
+        # A killed process may have committed, and told nobody.
+        if not self.killed:
+            self.check("records read", self.sums["read"], self.generator.written)
+            self.check("accepted", self.sums["accepted"], len(events))
         self.check("dead letters", self.sums["dead_letter"], 0)
         answers = self.answers()
         total = json.loads(answers[1])
@@ -249,9 +266,10 @@ def main():
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--writers", type=int, default=2)
+    parser.add_argument("--kill", type=float, default=0, help="share of the writing processes that are killed at work")
     args = parser.parse_args()
     seconds = args.seconds if args.seconds is not None else 60 * args.minutes
-    soak = Soak(args.address, args.writers)
+    soak = Soak(args.address, args.writers, args.kill)
     try:
         soak.loop(seconds)
         answers, kinds = soak.check_all()
@@ -259,7 +277,8 @@ def main():
         print(f"{args.writers} writers, {seconds:.0f} s: {len(kinds)} commits {by_kind}")
         print(f"records {soak.sums['read']}: {soak.sums['accepted']} new, {soak.sums['duplicate']} duplicate")
         lost_races = dict(soak.again)
-        print(f"decided or run again after a lost race: {lost_races}; files of lost merges: {soak.sums['given up']}")
+        print(f"decided or run again after a lost race: {lost_races}; files of merges given up: {soak.sums['given up']}; "
+              f"processes killed: {soak.killed}")
         print("seconds a run: " + ", ".join(f"{verb} {soak.seconds[verb] / runs:.1f} ({runs})" for verb, runs in soak.ran.items()))
         soak.check_rebuild(answers)
         print("nothing lost, nothing doubled")

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Two writers in a loop on a real S3 store, for minutes: nothing may be lost, and nothing doubled.
 #
-#   infra/soak.sh [--minutes 3] [--writers 2]
+#   infra/soak.sh [--minutes 3] [--writers 2] [--kill 0.1]
+#
+# --kill: this share of the writing processes is killed in the middle of its work, and run again.
 #
 # Starts a private MinIO and stops it. Each writer is a loop of processes: archive an export with duplicates and late
 # events, merge files, merge the catalog, bundle old months, vacuum. Another loop asks questions meanwhile. At the end every

@@ -10,7 +10,7 @@ fn two_writers_in_a_loop_lose_and_double_nothing() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/soak.py");
     let output = Command::new("python3")
         .arg(script)
-        .args([&fresh_address(), "--seconds", "8"])
+        .args([&fresh_address(), "--seconds", "8", "--kill", "0.15"])
         .env("TIER_BIN", env!("CARGO_BIN_EXE_tier"))
         .output()
         .unwrap();
