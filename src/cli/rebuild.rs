@@ -123,9 +123,9 @@ fn left_out(left_out: &LeftOut) -> Vec<String> {
         (sum.objects > 0).then(|| format!("{} ({}) {why}", counted(sum.objects, "object"), HumanBytes(sum.bytes)))
     };
     [
-        line(left_out.replaced, "left out: their events are in files made of them"),
-        line(left_out.repeated, "left out: all of their events are in others"),
-        line(left_out.asked, "left out as asked for; tier vacuum will delete them"),
+        line(left_out.replaced, "left out: their events are in files made of them; tier vacuum deletes them"),
+        line(left_out.repeated, "left out: all of their events are in others; tier vacuum deletes them"),
+        line(left_out.asked, "left out as asked for; tier vacuum deletes them"),
         line(left_out.foreign, "not made by tier"),
     ]
     .into_iter()

@@ -21,7 +21,7 @@ use crate::context::Context as Ctx;
 use crate::data::id_bounds::IdBounds;
 use crate::data::range_reader::RangeReader;
 use crate::data::spill::Spill;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, Partition};
 
 /// Below this a file is fetched whole: one request costs more than its bytes.
@@ -81,7 +81,7 @@ pub async fn compare(ctx: &Ctx, wanted: Vec<Wanted>) -> Result<Compared> {
             ctx.stop.check()?;
             let phrase = format!("read the ids of {}", wanted.file.path);
             let work = tokio::task::spawn_blocking(move || read(&wanted, reader, &sink));
-            work.await.context("wait for ids")?.context(phrase)
+            work.await.context("wait for ids")?.map_err(unreadable).context(phrase)
         }
     });
     futures::stream::iter(reads).buffer_unordered(FILES_IN_FLIGHT).try_collect::<Vec<()>>().await?;
@@ -100,6 +100,14 @@ pub async fn compare(ctx: &Ctx, wanted: Vec<Wanted>) -> Result<Compared> {
         }
     }
     Ok(Compared { shared: counts.into_iter().collect(), perhaps })
+}
+
+/// A file's own fault, of which only its rows tell.
+fn unreadable(error: Error) -> Error {
+    match error.kind() {
+        Kind::Failed => error.hint("bring the file back from a copy, or go without its events: --leave-out PATH"),
+        _ => error,
+    }
 }
 
 fn read(wanted: &Wanted, mut reader: RangeReader, sink: &Mutex<Sink>) -> Result<()> {

@@ -251,6 +251,14 @@ async fn what_shares_some_events_with_another_file_is_named_and_a_person_decides
     assert_eq!((report.version, report.problem_counts.get(&ProblemKind::Overlap)), (None, Some(&1)), "{report:#?}");
     assert!(report.problems[0].what.starts_with("5 of its events, and not all, are in events/"), "{report:#?}");
     assert_eq!(Snapshot::latest(store).await.unwrap().map(|s| s.version()), None, "nothing was committed");
+    // Of rows that cannot be decoded the footer does not tell.
+    let whole = store.get(path).await.unwrap();
+    let mut spoilt = whole.to_vec();
+    spoilt[4..40].fill(0xff);
+    store.put(path, spoilt).await.unwrap();
+    let error = rebuild(&lab.ctx, &PLAIN).await.unwrap_err();
+    assert!(full(&error).contains(path) && error.hint_text().unwrap().contains("--leave-out"), "{}", full(&error));
+    store.put(path, whole).await.unwrap();
     let options = RebuildOptions { leave_out: vec![path.clone()], ..PLAIN };
     let report = run(&lab.ctx, &options).await;
     assert_eq!((report.rows, report.left_out.asked.objects), (10, 1), "{report:#?}");
@@ -561,4 +569,37 @@ async fn a_bundle_without_a_pack_goes_or_gets_one() {
     assert_eq!(rows(&store).await, expected);
     check_whole(&ctx).await;
     assert!(files(&store).await.into_values().all(|file: DataFile| file.pack.is_some()));
+}
+
+#[test]
+fn what_has_expired_is_told_from_the_rest_by_a_vacuum_alone() {
+    let mut tier = Tier::new();
+    tier.set("TIER_ARCHIVE", "archive").set("TIER_NOW", "2034-01-01T00:00:00Z");
+    tier.ok(&["archive", &sample_data(), "--now", "2026-09-01"]);
+    tier.write("tier.toml", "[[lifecycle.rules]]\nafter = \"7y\"\ntenant = \"globex\"\nexpire = true\n");
+    let expires = tier.json(&["lifecycle", "plan"])["totals"]["expires"].as_u64().unwrap();
+    assert!(expires > 0);
+    let sql = "SELECT tenant_id, count(*) AS n, max(ts) AS last FROM events GROUP BY 1 ORDER BY 1";
+    tier.ok(&["lifecycle", "apply", "--yes", "--max-cost", "1", "--confirm", &expires.to_string()]);
+    let lose = || {
+        fs::remove_dir_all(tier.path("archive/_tier/root")).unwrap();
+        fs::remove_dir_all(tier.path("archive/_tier/leaf")).unwrap();
+    };
+    let differs = tier.run(&["rebuild", "--check"]);
+    assert_eq!(differs.code, Some(7), "{differs:#?}");
+    let of_globex = |line: &&str| line.contains("tenant_id=globex") && line.contains("the data has it");
+    assert_eq!(differs.stdout.lines().filter(of_globex).count() as u64, expires, "{differs:#?}");
+    let before = tier.ok(&["query", sql]).stdout;
+    assert!(!before.contains("globex"), "{before}");
+    tier.ok(&["vacuum", "--yes", "--grace", "0s", "--now", "2200-01-01"]);
+    tier.ok(&["rebuild", "--check"]);
+    lose();
+    tier.ok(&["rebuild"]);
+    assert_eq!(tier.ok(&["query", sql]).stdout, before);
+    let refused = tier.run(&["rebuild"]);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("tier rebuild --check"), "{refused:#?}");
+    assert_eq!(tier.run(&["rebuild", "--replace"]).code, Some(2), "nobody was asked");
+    tier.ok(&["rebuild", "--replace", "--yes"]);
+    assert_eq!(tier.ok(&["query", sql]).stdout, before);
 }
