@@ -45,8 +45,8 @@
 //!   copy of its last bytes, page index and footer; the leaf says where. Beside each cell the list names the files that it
 //!   was made of (`replaces`), which only a rebuild reads. See [`data::pack`].
 //! - A data file says of itself as JSON in its footer: its keys, its name (`file`), the files that it was merged from
-//!   (`replaces`) and those that it was compared with (`beside`), under `tier.cell`; a bundle its month and name, under
-//!   `tier.bundle`. Only a rebuild reads these, and does without where a file does not say them.
+//!   (`replaces`) and those that its parts were compared with (`beside`), under `tier.cell`; a bundle its month and name,
+//!   under `tier.bundle`. Only a rebuild reads these, and does without where a file does not say them.
 //! - `_tier/restore/<job>.json`: what a restore job asked for, and for which question.
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
 //! - `_tier/lease/`, `_tier/run/`: who runs the nightly job, and how its runs ended, as JSON.

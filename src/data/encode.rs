@@ -46,17 +46,18 @@ pub struct Target<'a> {
 pub struct Origin<'a> {
     /// Names of the files whose events it holds.
     pub replaces: &'a [&'a str],
-    /// Names of the files that its events were compared with: they have none of them.
-    pub beside: &'a [&'a str],
+    /// Names of the files that its events were compared with, and that have none of them: of each part that it was made
+    /// of a list. Where one is empty nothing is known of the whole.
+    pub beside: &'a [Vec<String>],
 }
 
 /// More are not worth their bytes in every footer.
-const MAX_BESIDE: usize = 32;
+const MAX_BESIDE: usize = 64;
 
 /// Writes the files of one cell.
 pub struct CellWriter<'a> {
     cell: &'a Partition,
-    beside: Vec<&'a str>,
+    beside: Vec<String>,
     schema: SchemaRef,
     target: &'a Target<'a>,
     open: Option<OpenFile>,
@@ -79,7 +80,7 @@ impl<'a> CellWriter<'a> {
 
     /// What is written was compared with these files, and none of it is there.
     pub fn beside(mut self, paths: impl Iterator<Item = &'a str>) -> Self {
-        self.beside = paths.filter_map(Layout::name).collect();
+        self.beside = paths.filter_map(Layout::name).map(str::to_owned).collect();
         self
     }
 
@@ -160,7 +161,7 @@ pub(super) fn bounds(rows: &RecordBatch) -> Option<(KeyRange<i64>, KeyRange<Stri
 
 fn open_file(
     cell: &Partition,
-    beside: &[&str],
+    beside: &Vec<String>,
     schema: &SchemaRef,
     target: &Target<'_>,
     ts: KeyRange<i64>,
@@ -171,7 +172,7 @@ fn open_file(
     let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
     // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(cell, &path, Origin { beside, ..Origin::default() }))
+        .with_properties(properties(cell, &path, Origin { replaces: &[], beside: std::slice::from_ref(beside) }))
         .with_skip_arrow_metadata(true);
     let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
@@ -186,10 +187,12 @@ pub(super) fn properties(cell: &Partition, path: &str, origin: Origin<'_>) -> Wr
         "date": cell.date.to_string(), "event_type": cell.event_type.as_str(), "tenant_id": cell.tenant_id.as_str(),
         "file": Layout::name(path),
     });
-    for (key, names) in [("replaces", origin.replaces), ("beside", origin.beside)] {
-        if !names.is_empty() && (key == "replaces" || names.len() <= MAX_BESIDE) {
-            keys[key] = names.into();
-        }
+    if !origin.replaces.is_empty() {
+        keys["replaces"] = origin.replaces.into();
+    }
+    let is_known = !origin.beside.is_empty() && origin.beside.iter().all(|names| !names.is_empty());
+    if is_known && origin.beside.iter().map(Vec::len).sum::<usize>() <= MAX_BESIDE {
+        keys["beside"] = origin.beside.into();
     }
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level")))

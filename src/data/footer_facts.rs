@@ -27,8 +27,8 @@ pub struct FooterFacts {
     pub name: Option<String>,
     /// Names of the files whose events it holds; of a bundle its pack says it.
     pub replaces: Vec<String>,
-    /// Names of the files that its events were compared with when it was written: they have none of them.
-    pub beside: Vec<String>,
+    /// See [`super::encode::Origin`].
+    pub beside: Vec<Vec<String>>,
 }
 
 /// The range of a file's ids.
@@ -62,7 +62,7 @@ struct Said {
     #[serde(default)]
     replaces: Vec<String>,
     #[serde(default)]
-    beside: Vec<String>,
+    beside: Vec<Vec<String>>,
 }
 
 impl FooterFacts {
@@ -83,6 +83,11 @@ impl FooterFacts {
             beside: said.beside,
         })
     }
+}
+
+/// What a cell's file says of those it was compared with; empty where it does not say. See [`super::encode::Origin`].
+pub fn beside(metadata: &ParquetMetaData) -> Vec<Vec<String>> {
+    said(metadata).map(|said| said.beside).unwrap_or_default()
 }
 
 fn said(metadata: &ParquetMetaData) -> Result<Said> {

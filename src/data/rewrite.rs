@@ -93,7 +93,15 @@ fn write(
     let mut runs = opened.collect::<Result<Vec<SourceRows<'_>>>>()?;
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = target.layout.data_file(plan.cell, number);
-    let mut writer = Writer::create(plan, path, &typed.file_schema, folder)?;
+    let mut beside: Vec<Vec<String>> = Vec::new();
+    for run in &runs {
+        // Of one that does not say, nothing is known, nor of the whole then.
+        let said = if run.beside().is_empty() { &[Vec::new()] } else { run.beside() };
+        beside.extend(said.iter().cloned());
+    }
+    beside.sort_unstable();
+    beside.dedup();
+    let mut writer = Writer::create(plan, path, &beside, &typed.file_schema, folder)?;
     runs::merge(&mut runs, |rows| writer.write(&rows))?;
     let mut digest = RowDigest::default();
     runs.iter().for_each(|run| digest += run.digest());
@@ -109,10 +117,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn create(plan: &RewritePlan<'_>, path: String, schema: &SchemaRef, folder: &Path) -> Result<Self> {
+    fn create(
+        plan: &RewritePlan<'_>,
+        path: String,
+        beside: &[Vec<String>],
+        schema: &SchemaRef,
+        folder: &Path,
+    ) -> Result<Self> {
         let file = NamedTempFile::with_prefix_in("tier-compact-", folder).context("make a temporary file")?;
         let replaces: Vec<&str> = plan.files.iter().filter_map(|file| Layout::name(&file.path)).collect();
-        let origin = Origin { replaces: &replaces, ..Origin::default() };
+        let origin = Origin { replaces: &replaces, beside };
         let properties = encode::properties(plan.cell, &path, origin);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));

@@ -147,14 +147,17 @@ impl Day {
             // Of files that were committed together.
             return first.has_record && second.has_record;
         }
-        let was_compared = |with: &Item, other: &Item, made_of: &[NameDigest]| {
-            let all = !made_of.is_empty() && made_of.iter().all(|name| with.beside.contains(name));
-            all || with.beside.contains(&digest(other.name()))
+        let was_compared = |part: &Vec<NameDigest>, other: &Item, made_of: &[NameDigest]| {
+            let with_all = !made_of.is_empty() && made_of.iter().all(|name| part.contains(name));
+            with_all || part.contains(&digest(other.name()))
+        };
+        let were_compared = |item: &Item, other: &Item, made_of: &[NameDigest]| {
+            !item.beside.is_empty() && item.beside.iter().all(|part| was_compared(part, other, made_of))
         };
         let are_files = !first.file.is_bundle() && !second.file.is_bundle();
         (are_files && !first.ids.overlaps(&second.ids))
-            || was_compared(first, second, &two.made_of)
-            || was_compared(second, first, &one.made_of)
+            || were_compared(first, second, &two.made_of)
+            || were_compared(second, first, &one.made_of)
     }
 
     /// Whether the one, which can be read, may have events of the other, which cannot, as far as is known without its ids.
@@ -170,11 +173,12 @@ impl Day {
         if item.replaces.iter().any(|name| month.made_of.contains(name) || other.made_of.contains(name)) {
             return true;
         }
-        // What was merged or moved where it lies was committed, and so was each run that something was made of.
-        let is_committed = item.file.storage_class.is_archived()
-            || (!item.replaces.is_empty() && !out_of_reach.file.is_bundle())
-            || run.packs.runs.contains(Layout::run_of(item.name()));
-        !is_committed
+        // What was moved where it lies, or merged, was committed; so was each run of appends that something was made of.
+        let is_committed = match item.replaces.is_empty() {
+            true => run.packs.runs.contains(Layout::run_of(item.name())),
+            false => !out_of_reach.file.is_bundle(),
+        };
+        !is_committed && !item.file.storage_class.is_archived()
     }
 
     fn item<'a>(&'a self, month: &'a Month, number: u32) -> &'a Item {

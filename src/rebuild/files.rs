@@ -38,8 +38,8 @@ pub struct Item {
     pub is_readable: bool,
     /// Of the files that it was made of.
     pub replaces: Vec<NameDigest>,
-    /// Of the files that its events were compared with: they have none of them.
-    pub beside: Vec<NameDigest>,
+    /// Of the files that its events were compared with, and that have none of them: a list for each of its parts.
+    pub beside: Vec<Vec<NameDigest>>,
     /// Of a bundle.
     pub cells: Vec<CellRows>,
     /// Of each of them the files that it was made of; empty where nothing says it.
@@ -151,7 +151,7 @@ fn item(ctx: &Ctx, object: &ObjectState, file: DataFile, facts: FooterFacts) -> 
         is_readable: object.is_readable(ctx.now()),
         has_record: true,
         replaces: facts.replaces.iter().map(|name| digest(name)).collect(),
-        beside: facts.beside.iter().map(|name| digest(name)).collect(),
+        beside: facts.beside.iter().map(|names| names.iter().map(|name| digest(name)).collect()).collect(),
         cells: Vec::new(),
         made_of: Vec::new(),
     }

@@ -343,6 +343,12 @@ async fn a_late_file_beside_an_archived_one_comes_back_without_a_doubt() {
         };
         let report = comes_back(&lab.ctx, "late").await;
         assert_eq!((report.rows, report.problems.len()), (27, 0), "{report:#?}");
+        // A second one, and both merged: what all of them were compared with, the merged file was.
+        lab.write("later.ndjson", line("z", "2026-08-24T12:00:00Z", ""));
+        assert_eq!(lab.archive(&["later.ndjson"]).await.accepted, 1);
+        merge(&lab.ctx).await;
+        let report = comes_back(&lab.ctx, "merged late files").await;
+        assert_eq!((report.rows, report.left_out.replaced.objects >= 2), (28, true), "{report:#?}");
     }
 }
 

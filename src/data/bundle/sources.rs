@@ -17,6 +17,7 @@ use parquet::file::reader::ChunkReader;
 use tokio::task::JoinHandle;
 
 use super::super::encode::Target;
+use super::super::footer_facts;
 use super::super::typed::Typed;
 use super::digest::{RowDigest, RowDigests};
 use crate::error::{Context, Error, Result};
@@ -87,12 +88,12 @@ impl<'a> Sources<'a> {
         let (fetch, fetched) = self.started.pop_front().expect("asked once for each file of the plan");
         let phrase = || format!("read {}", self.target.store.address(&fetch.file.path));
         let fetched = self.target.runtime.block_on(fetched).context("wait for a file")?;
-        let reader = match fetched.with_context(phrase)? {
+        let opened = match fetched.with_context(phrase)? {
             Fetched::Memory(bytes) => open(bytes),
             Fetched::Disk(file) => open(file),
         };
-        let reader = reader.with_context(phrase)?;
-        Ok(SourceRows { reader, file: fetch.file, typed, digests, rows: 0, digest: RowDigest::default() })
+        let (reader, beside) = opened.with_context(phrase)?;
+        Ok(SourceRows { reader, beside, file: fetch.file, typed, digests, rows: 0, digest: RowDigest::default() })
     }
 
     fn start_fetches(&mut self) {
@@ -148,15 +149,18 @@ fn check_size(file: &DataFile, size_bytes: u64) -> Result<()> {
     Err(Error::failed(message).code("corrupt-file"))
 }
 
-fn open(file: impl ChunkReader + 'static) -> Result<ParquetRecordBatchReader> {
+/// The file's rows, and the names of the files that it was compared with.
+fn open(file: impl ChunkReader + 'static) -> Result<(ParquetRecordBatchReader, Vec<Vec<String>>)> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).context("read the footer")?;
-    builder.with_batch_size(BATCH_ROWS).build().context("read the rows")
+    let beside = footer_facts::beside(builder.metadata());
+    Ok((builder.with_batch_size(BATCH_ROWS).build().context("read the rows")?, beside))
 }
 
 /// The rows of one file, counted and digested as they pass.
 pub struct SourceRows<'s> {
     reader: ParquetRecordBatchReader,
+    beside: Vec<Vec<String>>,
     file: DataFile,
     typed: &'s Typed,
     digests: &'s RowDigests,
@@ -165,6 +169,11 @@ pub struct SourceRows<'s> {
 }
 
 impl SourceRows<'_> {
+    /// What the file says of those it was compared with when it was written; see [`super::super::encode::Origin`].
+    pub fn beside(&self) -> &[Vec<String>] {
+        &self.beside
+    }
+
     /// Of the rows so far.
     pub fn digest(&self) -> RowDigest {
         self.digest
