@@ -218,24 +218,29 @@ impl Day {
 
     /// A file goes when all of its events are in others. Bundles are decided about at the end of the month.
     fn leave_out_repeated(&mut self, run: &mut Run<'_>, month: &mut Month, compared: &Compared) {
-        let mut files: BTreeMap<u32, Sharer> = BTreeMap::new();
-        for number in compared.shared.keys().flatten() {
-            let item = self.item(month, *number);
-            let is_bundle = number & BUNDLE != 0;
-            let may_cover = !is_bundle || item.file.pack.is_some();
-            files.insert(*number, Sharer { rows: item.file.rows, may_go: !is_bundle, may_cover });
+        let is_bundle = |number: &u32| number & BUNDLE != 0;
+        // One without a pack is decided about with all of the month's days; until then nothing goes because of it.
+        let waits = |number: &u32| is_bundle(number) && self.item(month, *number).file.pack.is_none();
+        let waiting: BTreeSet<u32> = compared.shared.keys().flatten().copied().filter(|number| waits(number)).collect();
+        let mut shared = Shared::new();
+        for (set, events) in &compared.shared {
+            let set: Vec<u32> = set.iter().copied().filter(|number| !waiting.contains(number)).collect();
+            if set.len() > 1 {
+                *shared.entry(set).or_default() += events;
+            }
         }
-        let order: Vec<u32> = files.keys().filter(|number| *number & BUNDLE == 0).copied().collect();
-        let goes = repeated(&files, &order, &compared.shared);
+        let numbers: BTreeSet<u32> = shared.keys().flatten().copied().collect();
+        let sharer = |number: &u32| Sharer { rows: self.item(month, *number).file.rows, may_go: !is_bundle(number) };
+        let files: BTreeMap<u32, Sharer> = numbers.iter().map(|number| (*number, sharer(number))).collect();
+        let order: Vec<u32> = numbers.iter().copied().filter(|number| !is_bundle(number)).collect();
+        let goes = repeated(&files, &order, &shared);
         let mut left: Shared = Shared::new();
         for (set, events) in &compared.shared {
             let stay: BTreeSet<u32> = set.iter().filter(|number| !goes.contains(number)).copied().collect();
             if stay.len() < 2 {
                 continue;
             }
-            // What only bundles share, or one without a pack, is decided with all of the month's days.
-            let waits = |number: &u32| *number & BUNDLE != 0 && !files[number].may_cover;
-            let is_decided_later = stay.iter().all(|number| number & BUNDLE != 0) || stay.iter().any(waits);
+            let is_decided_later = stay.iter().all(is_bundle) || stay.iter().any(|number| waiting.contains(number));
             match is_decided_later {
                 true => {
                     let as_one = |number: u32| if number & BUNDLE == 0 { OTHER_FILES } else { number };

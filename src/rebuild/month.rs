@@ -177,17 +177,16 @@ impl Month {
         let mut files: BTreeMap<u32, Sharer> = BTreeMap::new();
         for number in self.shared.keys().flatten() {
             let sharer = match number {
-                &OTHER_FILES => Sharer { rows: u64::MAX, may_go: false, may_cover: true },
-                number => {
-                    let bundle = &self.bundles[(number & !BUNDLE) as usize];
-                    Sharer { rows: bundle.file.rows, may_go: true, may_cover: bundle.file.pack.is_some() }
-                }
+                &OTHER_FILES => Sharer { rows: u64::MAX, may_go: false },
+                number => Sharer { rows: self.bundles[(number & !BUNDLE) as usize].file.rows, may_go: true },
             };
             files.insert(*number, sharer);
         }
         let mut order: Vec<u32> = files.keys().copied().collect();
         // Those without a pack first: their run was killed before it wrote one.
-        order.sort_by_key(|number| (files[number].may_cover, *number));
+        let has_pack =
+            |number: &u32| *number == OTHER_FILES || self.bundles[(number & !BUNDLE) as usize].file.pack.is_some();
+        order.sort_by_key(|number| (has_pack(number), *number));
         let goes = repeated(&files, &order, &self.shared);
         let path = |number: &u32| match number {
             &OTHER_FILES => "files of its cells".to_owned(),
