@@ -72,9 +72,11 @@ pub fn repeated(files: &BTreeMap<u32, Sharer>, order: &[u32], shared: &Shared) -
     goes
 }
 
-/// The sets that are connected by files.
-fn groups(shared: &Shared) -> Vec<Vec<(&Vec<u32>, u64)>> {
-    let mut groups: Vec<(BTreeSet<u32>, Vec<(&Vec<u32>, u64)>)> = Vec::new();
+/// Sets that are connected by files, each with its number of events.
+type Group<'a> = Vec<(&'a Vec<u32>, u64)>;
+
+fn groups(shared: &Shared) -> Vec<Group<'_>> {
+    let mut groups: Vec<(BTreeSet<u32>, Group<'_>)> = Vec::new();
     for (set, events) in shared {
         let mut joined = (set.iter().copied().collect::<BTreeSet<u32>>(), vec![(set, *events)]);
         let (with, without): (Vec<_>, Vec<_>) =
