@@ -5,6 +5,8 @@
 #   infra/tools.sh minio      the MinIO server, built with Go (a few minutes the first time); prints its path
 #   infra/tools.sh mc         the MinIO client, built with Go; prints its path
 #   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
+#   infra/tools.sh delta-readers  a Python venv with deltalake, Polars and DuckDB with its delta extension; prints the
+#                             path of its python
 #   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
 #   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
 #   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
@@ -123,6 +125,7 @@ XML
 install_minio() { install_go_program minio "$MINIO_VERSION"; }
 install_mc() { install_go_program mc "$MC_VERSION"; }
 install_readers() { install_venv readers requirements.txt python; }
+install_delta_readers() { install_venv delta-readers requirements-delta.txt python; }
 # Their python, not moto_server or cqlsh: scripts of a venv name the folder that it was built in.
 install_moto() { install_venv moto requirements-moto.txt python; }
 install_cqlsh() { install_venv cqlsh requirements-cqlsh.txt python; }
@@ -131,6 +134,7 @@ case ${1:-all} in
     minio) install_minio ;;
     mc) install_mc ;;
     readers) install_readers ;;
+    delta-readers) install_delta_readers ;;
     moto) install_moto ;;
     cassandra) install_cassandra ;;
     cqlsh) install_cqlsh ;;
@@ -139,8 +143,9 @@ case ${1:-all} in
         install_minio
         install_mc
         install_readers
+        install_delta_readers
         install_moto
         install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, moto, cassandra, cqlsh, java, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, delta-readers, moto, cassandra, cqlsh, java, or no argument for all" ;;
 esac
