@@ -58,14 +58,11 @@ impl ChangedFiles {
 
     /// The files, leaf by leaf.
     pub fn by_leaf(&self) -> impl Stream<Item = Result<(Side, Vec<DataFile>)>> {
-        let reads = self.different.iter().map(move |(number, positions)| {
-            let (side, leaf) = &self.leaves[*number as usize];
-            async move {
-                let files = read_leaf(&self.store, leaf).await?;
-                let is_different = |position: &u32| positions.contains(position);
-                let files = files.into_iter().filter(|(position, _)| is_different(position)).map(|(_, file)| file);
-                Ok((*side, files.collect()))
-            }
+        let reads = self.different.keys().copied().map(move |number| async move {
+            let ((side, leaf), positions) = (&self.leaves[number as usize], &self.different[&number]);
+            let files = read_leaf(&self.store, leaf).await?.into_iter();
+            let files = files.filter(|(position, _)| positions.contains(position)).map(|(_, file)| file);
+            Ok((*side, files.collect()))
         });
         futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT)
     }
@@ -92,9 +89,10 @@ async fn different_files(
     identity: impl Fn(&DataFile) -> Option<String>,
 ) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
     let mut spill = Spill::<RECORD_BYTES>::new(MEMORY_BYTES);
-    let reads = (0_u32..)
-        .zip(leaves)
-        .map(|(number, (side, leaf))| async move { Ok::<_, Error>((number, *side, read_leaf(store, leaf).await?)) });
+    let reads = (0..leaves.len()).map(|number| async move {
+        let (side, leaf) = &leaves[number];
+        Ok::<_, Error>((number as u32, *side, read_leaf(store, leaf).await?))
+    });
     let mut reads = futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT);
     while let Some((number, side, files)) = reads.try_next().await? {
         for (position, file) in files {

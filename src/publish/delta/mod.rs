@@ -293,8 +293,9 @@ async fn changed_files(before: &Snapshot, after: &Snapshot) -> Result<ChangedFil
 
 /// The files that the table shows of a version, leaf by leaf.
 fn shown_files(snapshot: &Snapshot) -> impl Stream<Item = Result<Vec<DataFile>>> {
-    let reads = snapshot.root().leaves.iter().map(move |leaf| async move {
-        let files = read_leaf(snapshot.store(), leaf).await?;
+    let leaves = &snapshot.root().leaves;
+    let reads = (0..leaves.len()).map(move |number| async move {
+        let files = read_leaf(snapshot.store(), &leaves[number]).await?;
         Ok(files.into_iter().map(|(_, file)| file).filter(is_shown).collect())
     });
     futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT)
