@@ -11,6 +11,8 @@
 #   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
 #   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
 #                             PYTHON -m cqlshlib 127.0.0.1 9042  starts it. Not part of everything.
+#   infra/tools.sh spark, jdk  Python venvs with PySpark, and with Java 25 for Trino, for infra/delta_engines.sh. Not part
+#                             of everything.
 #   infra/tools.sh java       installs nothing: prints the path of Java 17, which Cassandra needs
 #
 # They go to $TIER_TOOLS_DIR, by default ~/.cache/tier/tools. Names carry the version, so a new pin installs beside the
@@ -129,6 +131,8 @@ install_delta_readers() { install_venv delta-readers requirements-delta.txt pyth
 # Their python, not moto_server or cqlsh: scripts of a venv name the folder that it was built in.
 install_moto() { install_venv moto requirements-moto.txt python; }
 install_cqlsh() { install_venv cqlsh requirements-cqlsh.txt python; }
+install_spark() { install_venv spark requirements-spark.txt python; }
+install_jdk() { install_venv jdk requirements-trino.txt python; }
 
 case ${1:-all} in
     minio) install_minio ;;
@@ -138,6 +142,8 @@ case ${1:-all} in
     moto) install_moto ;;
     cassandra) install_cassandra ;;
     cqlsh) install_cqlsh ;;
+    spark) install_spark ;;
+    jdk) install_jdk ;;
     java) find_java ;;
     all)
         install_minio
@@ -147,5 +153,5 @@ case ${1:-all} in
         install_moto
         install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, delta-readers, moto, cassandra, cqlsh, java, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, delta-readers, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
 esac

@@ -74,9 +74,13 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Any reader, and no writer but us.
+    /// Any reader, and no writer but us. `invariants` is what columns that are never null ask of a writer.
     pub fn ours() -> Self {
-        Protocol { min_reader_version: 1, min_writer_version: 7, writer_features: vec![WRITER_FEATURE.to_owned()] }
+        Protocol {
+            min_reader_version: 1,
+            min_writer_version: 7,
+            writer_features: [WRITER_FEATURE, "invariants"].map(str::to_owned).to_vec(),
+        }
     }
 }
 
