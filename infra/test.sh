@@ -15,8 +15,10 @@ TIER_TEST_MINIO_SERVER=$(infra/tools.sh minio)
 TIER_TEST_MC=$(infra/tools.sh mc)
 TIER_TEST_MOTO=$(infra/tools.sh moto)
 TIER_TEST_READERS=$(infra/tools.sh readers)
+TIER_TEST_DELTA_READERS=$(infra/tools.sh delta-readers)
 # Tests that stop or kill nodes start their own.
 TIER_TEST_CASSANDRA_SERVER=$PWD/infra/cassandra.sh
 infra/tools.sh cassandra >/dev/null
-export TIER_TEST_MINIO_SERVER TIER_TEST_MC TIER_TEST_MOTO TIER_TEST_READERS TIER_TEST_CASSANDRA_SERVER
+export TIER_TEST_MINIO_SERVER TIER_TEST_MC TIER_TEST_MOTO TIER_TEST_READERS TIER_TEST_DELTA_READERS \
+    TIER_TEST_CASSANDRA_SERVER
 exec infra/minio.sh run infra/cassandra.sh run cargo test "$@"

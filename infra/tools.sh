@@ -5,10 +5,14 @@
 #   infra/tools.sh minio      the MinIO server, built with Go (a few minutes the first time); prints its path
 #   infra/tools.sh mc         the MinIO client, built with Go; prints its path
 #   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
+#   infra/tools.sh delta-readers  a Python venv with deltalake, Polars and DuckDB with its delta extension; prints the
+#                             path of its python
 #   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
 #   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
 #   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
 #                             PYTHON -m cqlshlib 127.0.0.1 9042  starts it. Not part of everything.
+#   infra/tools.sh spark, jdk  Python venvs with PySpark, and with Java 25 for Trino, for infra/delta_engines.sh. Not part
+#                             of everything.
 #   infra/tools.sh java       installs nothing: prints the path of Java 17, which Cassandra needs
 #
 # They go to $TIER_TOOLS_DIR, by default ~/.cache/tier/tools. Names carry the version, so a new pin installs beside the
@@ -123,24 +127,31 @@ XML
 install_minio() { install_go_program minio "$MINIO_VERSION"; }
 install_mc() { install_go_program mc "$MC_VERSION"; }
 install_readers() { install_venv readers requirements.txt python; }
+install_delta_readers() { install_venv delta-readers requirements-delta.txt python; }
 # Their python, not moto_server or cqlsh: scripts of a venv name the folder that it was built in.
 install_moto() { install_venv moto requirements-moto.txt python; }
 install_cqlsh() { install_venv cqlsh requirements-cqlsh.txt python; }
+install_spark() { install_venv spark requirements-spark.txt python; }
+install_jdk() { install_venv jdk requirements-trino.txt python; }
 
 case ${1:-all} in
     minio) install_minio ;;
     mc) install_mc ;;
     readers) install_readers ;;
+    delta-readers) install_delta_readers ;;
     moto) install_moto ;;
     cassandra) install_cassandra ;;
     cqlsh) install_cqlsh ;;
+    spark) install_spark ;;
+    jdk) install_jdk ;;
     java) find_java ;;
     all)
         install_minio
         install_mc
         install_readers
+        install_delta_readers
         install_moto
         install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, moto, cassandra, cqlsh, java, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, delta-readers, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
 esac

@@ -51,6 +51,7 @@
 //! - `_tier/ledger/`: older entries of the export ledger; `_tier/dead-letter/`: refused records as NDJSON.
 //! - `_tier/lease/`, `_tier/run/`: who runs the nightly job, and how its runs ended, as JSON.
 //! - `_tier/vault/`: one JSON record per copy of a data file in a Glacier vault.
+//! - `_delta_log/`: the published Delta table, where there is one. It is derived and can be published anew.
 //! - `_tier/hint`: where to begin looking for the newest version. It may be old or missing.
 //!
 //! # The map

@@ -92,7 +92,8 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
         .build()
         .map_err(|error| Error::failed("start the runtime").with_source(error))?;
     let code = runtime.block_on(async {
-        match cli.verb {
+        let follower = publish::Follower::begin(&cli.verb, &settings, &ui).await?;
+        let code = match cli.verb {
             Verb::Archive(args) => archive::run(&App::open(settings, ui).await?, args).await,
             Verb::Query(args) => query::run(&App::open(settings, ui).await?, args).await,
             Verb::Status(args) => status::run(&App::open(settings, ui).await?, args).await,
@@ -113,6 +114,10 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Publish(args) => publish::run(&App::open(settings, ui).await?, args).await,
             Verb::Rebuild(args) => rebuild::run(&App::open(settings, ui).await?, args).await,
             Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
+        };
+        match follower {
+            Some(follower) => follower.end(code).await,
+            None => code,
         }
     });
     // A thread that still reads from a slow store must not keep the process.

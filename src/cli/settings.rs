@@ -10,6 +10,7 @@ use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
+use super::publish::PublishSection;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
@@ -47,6 +48,8 @@ pub struct FileSettings {
     pub lifecycle: LifecycleSection,
     #[serde(default)]
     pub budget: BudgetSection,
+    #[serde(default)]
+    pub publish: PublishSection,
 }
 
 /// Of archives whose storage classes are simulated: a local folder.

@@ -1,33 +1,18 @@
 //! What one version has and another has not.
-//!
-//! # Cost
-//! Leaves that both versions list alike are not read; of the others every file goes through a temporary file as 25 bytes,
-//! so that memory does not grow with what has changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::catalog::{DeadLetterFile, LeafRef, RootDocument, Snapshot, read_leaf};
-use crate::data::spill::Spill;
+use crate::catalog::{DeadLetterFile, RootDocument, Snapshot};
 use crate::error::Result;
 use crate::model::{Column, DataFile, DateRange, Hold, Seal, date_of_days, days_of_date};
-
-/// Leaves read at once.
-const LEAVES_IN_FLIGHT: usize = 16;
-
-/// Of all records before they go to disk.
-const MEMORY_BYTES: usize = 64 << 20;
-
-/// Buckets that files are compared in: of 50 million files one has about 1.3 MB.
-const BUCKETS: u32 = 1024;
+use crate::scan::{ChangedFiles, Side};
 
 /// Cells that are listed; the rest is in the dates' sums.
 const CELLS: usize = 1_000;
-
-const RECORD_BYTES: usize = 25;
 
 /// Files of one sort.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -83,26 +68,16 @@ pub struct Diff {
     pub dead_letters_settled: Vec<DeadLetterFile>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Before,
-    After,
-}
-
 /// Compares two versions; a file that only changed its class is removed and added.
 pub async fn diff(before: &Snapshot, after: &Snapshot) -> Result<Diff> {
     let (then, now) = (&before.root().document, &after.root().document);
     let mut diff = of_documents(then, now);
-    let leaves = changed_leaves(before, after);
-    let different = different_files(before, &leaves).await?;
+    let changed = ChangedFiles::between(before, after, |file| Some(format!("{}\n{}", file.storage_class, file.path)));
+    let changed = changed.await?;
     let mut cells: BTreeMap<String, FileSums> = BTreeMap::new();
-    let reads = different.into_iter().map(|(number, positions)| {
-        let (side, leaf) = &leaves[number as usize];
-        async move { Ok::<_, crate::error::Error>((*side, read_leaf(before.store(), leaf).await?, positions)) }
-    });
-    let mut reads = futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT);
-    while let Some((side, files, positions)) = reads.try_next().await? {
-        for (_, file) in files.iter().filter(|(position, _)| positions.contains(position)) {
+    let mut leaves = std::pin::pin!(changed.by_leaf());
+    while let Some((side, files)) = leaves.try_next().await? {
+        for file in &files {
             diff.total.add(side, file);
             let (date, cell) = match file.partition() {
                 Some(cell) => (cell.date.to_string(), cell.folder()),
@@ -120,57 +95,6 @@ pub async fn diff(before: &Snapshot, after: &Snapshot) -> Result<Diff> {
 
 fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(folder, _)| folder)
-}
-
-/// The leaves that not both list, or list with other files deleted.
-fn changed_leaves(before: &Snapshot, after: &Snapshot) -> Vec<(Side, LeafRef)> {
-    fn by_path(snapshot: &Snapshot) -> HashMap<&str, &LeafRef> {
-        snapshot.root().leaves.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect()
-    }
-    let (then, now) = (by_path(before), by_path(after));
-    let mut changed = Vec::new();
-    for (side, ours, others) in [(Side::Before, before, &now), (Side::After, after, &then)] {
-        let is_same =
-            |leaf: &&LeafRef| others.get(leaf.path.as_str()).is_some_and(|other| other.deleted == leaf.deleted);
-        changed.extend(ours.root().leaves.iter().filter(|leaf| !is_same(leaf)).map(|leaf| (side, leaf.clone())));
-    }
-    changed
-}
-
-/// Positions of the files that one side has, by the number of the leaf.
-async fn different_files(any: &Snapshot, leaves: &[(Side, LeafRef)]) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
-    let mut spill = Spill::<RECORD_BYTES>::new(MEMORY_BYTES);
-    let reads = (0_u32..).zip(leaves).map(|(number, (side, leaf))| async move {
-        Ok::<_, crate::error::Error>((number, *side, read_leaf(any.store(), leaf).await?))
-    });
-    let mut reads = futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT);
-    while let Some((number, side, files)) = reads.try_next().await? {
-        for (position, file) in files {
-            let text = format!("{}\n{}", file.storage_class, file.path);
-            let digest = blake3::hash(text.as_bytes());
-            let mut record = [0; RECORD_BYTES];
-            record[..16].copy_from_slice(&digest.as_bytes()[..16]);
-            record[16] = u8::from(side == Side::After);
-            record[17..21].copy_from_slice(&number.to_be_bytes());
-            record[21..].copy_from_slice(&position.to_be_bytes());
-            let bucket = u32::from_be_bytes(record[..4].try_into().expect("4 bytes")) % BUCKETS;
-            spill.add(bucket, record)?;
-        }
-    }
-    let mut different: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("4 bytes"));
-    for bucket in spill.buckets() {
-        let records = spill.take(bucket)?;
-        for alike in records.chunk_by(|a, b| a[..16] == b[..16]) {
-            let is_on = |side: u8| alike.iter().any(|record| record[16] == side);
-            if !(is_on(0) && is_on(1)) {
-                for record in alike {
-                    different.entry(number(&record[17..21])).or_default().insert(number(&record[21..]));
-                }
-            }
-        }
-    }
-    Ok(different)
 }
 
 /// Everything but the files.

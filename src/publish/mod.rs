@@ -1,3 +1,4 @@
 //! The archive for other engines.
 
 pub mod ddl;
+pub mod delta;

@@ -22,6 +22,7 @@
 //! its page index is one, unless a pack has it, and each run of needed pages another. Data is never listed.
 
 mod bundles;
+mod changed;
 mod files;
 mod footer;
 mod keys;
@@ -36,6 +37,7 @@ mod rows;
 mod statistics;
 mod table;
 
+pub use changed::{ChangedFiles, Side};
 pub use planned::{ArchivedShare, PlannedFiles, Taken};
 pub use report::ScanReport;
 pub use table::EventsTable;

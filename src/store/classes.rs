@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::PutOutcome;
 use crate::error::Result;
 use crate::model::{ObjectState, Retrieval, StorageClass};
 
@@ -81,6 +82,9 @@ pub trait Classes: Send + Sync + fmt::Debug {
         class: StorageClass,
         tags: &[(String, String)],
     ) -> Result<ObjectState>;
+
+    /// Creates an object in STANDARD from a complete local file, unless one of that name exists.
+    async fn put_file_if_absent(&self, path: &str, file: &Path) -> Result<PutOutcome>;
 
     /// Moves an object to another class where it lies (COPY onto itself). The object must be readable now.
     async fn change_class(&self, path: &str, class: StorageClass) -> Result<ObjectState>;

@@ -16,23 +16,37 @@ static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
 /// Writes a temporary file beside the target, syncs it, hard-links it to its name and syncs the folder. A hard link,
 /// not a rename: a rename replaces what is there.
 pub fn create(target: &Path, bytes: &[u8]) -> Result<PutOutcome> {
+    create_with(target, |file| file.write_all(bytes))
+}
+
+/// As [`create`], with the bytes of another file.
+pub fn create_from(target: &Path, source: &Path) -> Result<PutOutcome> {
+    let mut source = File::open(source).with_context(|| format!("open {}", source.display()))?;
+    create_with(target, |file| io::copy(&mut source, file).map(|_| ()))
+}
+
+fn create_with(target: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<PutOutcome> {
     let folder = target.parent().expect("objects lie below the archive's root");
     fs::create_dir_all(folder).context("create the folder")?;
     let name = target.file_name().expect("objects have names").to_string_lossy();
     let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
     let temporary = folder.join(format!(".{name}.{}.{number}", std::process::id()));
-    let outcome = write_and_link(&temporary, target, bytes);
+    let outcome = write_and_link(&temporary, target, write);
     let _ = fs::remove_file(&temporary);
     let outcome = outcome?;
     sync_folder(folder).context("sync the folder")?;
     Ok(outcome)
 }
 
-fn write_and_link(temporary: &Path, target: &Path, bytes: &[u8]) -> Result<PutOutcome> {
+fn write_and_link(
+    temporary: &Path,
+    target: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<PutOutcome> {
     // A killed process of the same pid may have left this name: take it over.
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).open(temporary).context("open a temporary file")?;
-    file.write_all(bytes).context("write a temporary file")?;
+    write(&mut file).context("write a temporary file")?;
     file.sync_all().context("sync a temporary file")?;
     match fs::hard_link(temporary, target) {
         Ok(()) => Ok(PutOutcome::Created),
@@ -100,7 +114,8 @@ fn is_temporary(name: &str) -> bool {
 }
 
 fn is_object(name: &str) -> bool {
-    [".parquet", ".zst", ".json", ".pack"].iter().any(|ending| name.ends_with(ending)) || name == "hint"
+    [".parquet", ".zst", ".json", ".pack"].iter().any(|ending| name.ends_with(ending))
+        || ["hint", "_last_checkpoint"].contains(&name)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -27,6 +27,7 @@ impl Layout {
     pub const RUNS: &'static str = "_tier/run";
     pub const CATALOG: &'static str = "_tier";
     pub const EVENTS: &'static str = "events";
+    pub const DELTA_LOG: &'static str = "_delta_log";
     pub const BUNDLES: &'static str = model::BUNDLES;
 
     /// Names for a run begun at `base_version`; `id` is 32 random hex digits.

@@ -29,7 +29,7 @@ mod vault;
 mod writer;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -56,6 +56,9 @@ pub use reader::ObjectReader;
 pub use simulated::ClassTime;
 pub use vault::{Border, Stored, VaultJob, Vaults, upload_requests};
 pub use writer::ObjectWriter;
+
+/// A file up to here is read into memory and created with one PUT.
+const ONE_PUT_BYTES: u64 = 16 << 20;
 
 /// What became of a [`Store::put_if_absent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +268,28 @@ impl Store {
                 Ok(PutOutcome::AlreadyExists)
             }
             Err(error) => Err(explain(error)).with_context(phrase),
+        }
+    }
+
+    /// As [`Store::put_if_absent`], of a complete local file of any size. An object of more than one part is not
+    /// retried whole by who finds it there: compare before calling it a conflict.
+    pub async fn put_file_if_absent(&self, path: &str, file: &FilePath) -> Result<PutOutcome> {
+        let phrase = || format!("create {}", self.address(path));
+        let size_bytes = std::fs::metadata(file).with_context(phrase)?.len();
+        match &self.location {
+            Location::Local(root) => {
+                let (source, target, meter) = (file.to_owned(), root.join(path), self.meter.clone());
+                let created = tokio::task::spawn_blocking(move || durable::create_from(&target, &source)).await;
+                meter.count_put();
+                created.context("wait for the write")?.with_context(phrase)
+            }
+            Location::S3 { .. } if size_bytes > ONE_PUT_BYTES => {
+                self.classes.put_file_if_absent(path, file).await.with_context(phrase)
+            }
+            Location::S3 { .. } | Location::Memory => {
+                let bytes = std::fs::read(file).with_context(phrase)?;
+                self.put_if_absent(path, bytes).await
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod classes;
 mod cli;
 mod compact;
 mod crash;
+mod delta;
 mod golden;
 mod history;
 mod hostile;

@@ -141,7 +141,7 @@ fn other_engines_read_the_tree_as_shown() {
     let python = std::env::var("TIER_TEST_READERS").expect("no readers to test with: run the tests with infra/test.sh");
     let tier = folder();
     run(&tier, "tier archive sample-data --archive ./archive");
-    let [lines] = &blocks("Other engines", "python")[..] else { panic!("one block") };
+    let [lines, delta] = &blocks("Other engines", "python")[..] else { panic!("two blocks") };
     let script = lines
         .replace("duckdb.sql(", "a = duckdb.sql(")
         .replace("polars.scan_parquet(", "b = polars.scan_parquet(")
@@ -153,6 +153,23 @@ fn other_engines_read_the_tree_as_shown() {
     let output = Command::new(python).args(["-c", &script]).current_dir(tier.path("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1500 1500 1500");
+
+    let [commands] = &blocks("Other engines", "sh")[..] else { panic!("one block") };
+    let (stdout, stderr) = run(&tier, commands);
+    assert!(stdout.contains("the table shows version 1, the newest") && stderr.contains("1,500 events"), "{stderr}");
+    // Spark is asked by infra/delta_engines.sh.
+    let lines: Vec<&str> = delta.lines().filter(|line| !line.starts_with("spark.")).collect();
+    let [polars, duckdb] = lines[..] else { panic!("{delta}") };
+    let script = format!(
+        "import duckdb, duckdb_extensions, polars\nduckdb_extensions.import_extension('delta')\n\
+         duckdb.load_extension('delta')\nb = {polars}\na = {duckdb}\n\
+         print(sum(n for _, n in a.fetchall()), b.select(polars.len()).collect().item())"
+    );
+    let python =
+        std::env::var("TIER_TEST_DELTA_READERS").expect("no readers to test with: run the tests with infra/test.sh");
+    let output = Command::new(python).args(["-c", &script]).current_dir(tier.path("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1500 1500");
 }
 
 /// Against the tests' Cassandra, which asks for no password and speaks no TLS.

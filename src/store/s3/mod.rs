@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::PutOutcome;
 use super::aws::Access;
 use super::classes::{BucketFacts, BucketRule, Classes, ObjectLock, RestoreOutcome};
 use super::errors::{explain_sdk, status};
@@ -38,6 +39,7 @@ use super::location::Location;
 use super::meter::Meter;
 use crate::error::{Context, Error, Result};
 use crate::model::{ObjectState, RestoreState, Retrieval, StorageClass};
+use upload::Existing;
 
 /// HEADs side by side when a listing says too little.
 const LOOKS_IN_FLIGHT: usize = 32;
@@ -148,10 +150,18 @@ impl Classes for S3Classes {
         tags: &[(String, String)],
     ) -> Result<ObjectState> {
         let phrase = || format!("put {} into {class}", self.address(path));
-        let size_bytes = self.upload(path, file, class, tags).await.with_context(phrase)?;
+        let uploaded = self.upload(path, file, class, tags, Existing::Replaced).await.with_context(phrase)?;
+        let size_bytes = uploaded.expect("what is replaced is in nobody's way");
         let state = self.look_at_existing(path).await.with_context(phrase)?;
         check(&state, size_bytes, class).with_context(phrase)?;
         Ok(state)
+    }
+
+    async fn put_file_if_absent(&self, path: &str, file: &std::path::Path) -> Result<PutOutcome> {
+        match self.upload(path, file, StorageClass::Standard, &[], Existing::Kept).await? {
+            Some(_) => Ok(PutOutcome::Created),
+            None => Ok(PutOutcome::AlreadyExists),
+        }
     }
 
     async fn change_class(&self, path: &str, class: StorageClass) -> Result<ObjectState> {

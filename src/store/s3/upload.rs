@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use base64::Engine;
@@ -19,7 +20,7 @@ use url::form_urlencoded;
 use super::S3Classes;
 use crate::error::{Context, Error, Result};
 use crate::model::StorageClass;
-use crate::store::errors::explain_sdk;
+use crate::store::errors::{explain_sdk, status};
 
 /// A file up to here is one PUT; a larger one goes in parts of this size. S3 wants at least 5 MiB and takes at most
 /// 10,000 parts: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
@@ -33,37 +34,66 @@ struct Part {
     sha256: String,
 }
 
+/// What becomes of an object of the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Replaced,
+    Kept,
+}
+
+impl Existing {
+    /// The header `If-None-Match`.
+    fn condition(self) -> Option<String> {
+        (self == Existing::Kept).then(|| "*".to_owned())
+    }
+
+    /// `None` where the store kept what is there: 412, or 409 while another is being written,
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+    fn outcome<T, E>(self, sent: Result<T, SdkError<E>>) -> Result<Option<T>>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        match sent {
+            Ok(sent) => Ok(Some(sent)),
+            Err(error) if self == Existing::Kept && matches!(status(&error), Some(409 | 412)) => Ok(None),
+            Err(error) => Err(explain_sdk(error)),
+        }
+    }
+}
+
 impl S3Classes {
-    /// Returns the number of bytes sent.
+    /// Returns the number of bytes sent; `None` where an existing object was kept.
     pub(super) async fn upload(
         &self,
         path: &str,
         file: &Path,
         class: StorageClass,
         tags: &[(String, String)],
-    ) -> Result<u64> {
+        existing: Existing,
+    ) -> Result<Option<u64>> {
         let phrase = || format!("open {}", file.display());
         let file = Arc::new(File::open(file).with_context(phrase)?);
         let size = file.metadata().with_context(phrase)?.len();
         let tags =
             (!tags.is_empty()).then(|| form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish());
         if size > PART_BYTES {
-            self.upload_parts(path, file, size, class, tags).await?;
-            return Ok(size);
+            let uploaded = self.upload_parts(path, file, size, class, tags, existing).await?;
+            return Ok(uploaded.map(|()| size));
         }
         let part = read_part(file, 0, size).await?;
-        self.client()
+        let sent = self
+            .client()
             .put_object()
             .bucket(&self.bucket)
             .key(self.key(path))
+            .set_if_none_match(existing.condition())
             .storage_class(class.as_str().into())
             .set_tagging(tags)
             .checksum_sha256(part.sha256)
             .body(ByteStream::from(part.bytes))
             .send()
-            .await
-            .map_err(explain_sdk)?;
-        Ok(size)
+            .await;
+        Ok(existing.outcome(sent)?.map(|_| size))
     }
 
     async fn upload_parts(
@@ -73,7 +103,8 @@ impl S3Classes {
         size: u64,
         class: StorageClass,
         tags: Option<String>,
-    ) -> Result<()> {
+        existing: Existing,
+    ) -> Result<Option<()>> {
         let (client, bucket, key) = (self.client(), &self.bucket, self.key(path));
         let request = client.create_multipart_upload().bucket(bucket).key(&key).set_tagging(tags);
         let created = request
@@ -87,14 +118,15 @@ impl S3Classes {
             let parts = self.send_parts(&key, id, file, size).await?;
             let request = client.complete_multipart_upload().bucket(bucket).key(&key).upload_id(id);
             let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-            request.multipart_upload(parts).send().await.map_err(explain_sdk)
+            let request = request.set_if_none_match(existing.condition());
+            existing.outcome(request.multipart_upload(parts).send().await)
         };
-        if let Err(error) = uploaded.await {
+        let uploaded = uploaded.await;
+        if !matches!(uploaded, Ok(Some(_))) {
             // What cannot be aborted either is left to the bucket's rules; the first error is the one to tell.
             let _ = client.abort_multipart_upload().bucket(bucket).key(&key).upload_id(id).send().await;
-            return Err(error);
         }
-        Ok(())
+        Ok(uploaded?.map(|_| ()))
     }
 
     async fn send_parts(&self, key: &str, id: &str, file: Arc<File>, size: u64) -> Result<Vec<CompletedPart>> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 
 use super::record::Record;
@@ -16,7 +16,7 @@ use super::{RULES, Simulated};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{ObjectState, Retrieval, StorageClass};
 use crate::store::classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
-use crate::store::explain;
+use crate::store::{PutOutcome, explain};
 
 /// A file goes over in parts of this size; a smaller one in one piece.
 const PART_BYTES: usize = 8 << 20;
@@ -170,6 +170,16 @@ impl Classes for Simulated {
         };
         self.meter.count_put();
         put.await.with_context(|| format!("put {} as {path} into {class}", file.display()))
+    }
+
+    async fn put_file_if_absent(&self, path: &str, file: &FilePath) -> Result<PutOutcome> {
+        let phrase = || format!("create {path} from {}", file.display());
+        let bytes = std::fs::read(file).with_context(phrase)?;
+        match self.put_opts(&self.place(path), PutPayload::from(bytes), PutMode::Create.into()).await {
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::AlreadyExists),
+            Err(error) => Err(explain(error)).with_context(phrase),
+        }
     }
 
     async fn change_class(&self, path: &str, class: StorageClass) -> Result<ObjectState> {

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod bundles;
 pub mod cassandra;
+pub mod delta;
 pub mod dice;
 pub mod events;
 pub mod fault;

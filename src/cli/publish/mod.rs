@@ -1,11 +1,25 @@
 //! `tier publish`: the archive for other engines.
 
+mod delta;
+mod follow;
+
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use super::App;
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
 use crate::publish::ddl::{self, Engine, Tenants};
+
+pub use follow::Follower;
+
+/// The `[publish]` section of `tier.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSection {
+    /// Publish the Delta table after every command that committed.
+    pub delta: Option<bool>,
+}
 
 #[derive(Debug, Args)]
 pub struct PublishArgs {
@@ -17,6 +31,8 @@ pub struct PublishArgs {
 enum What {
     /// Print the statements with which another engine reads the tree below events/
     Ddl(DdlArgs),
+    /// Keep a Delta table in the archive's folder, over its readable files
+    Delta(delta::DeltaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +77,13 @@ enum How {
 }
 
 pub async fn run(app: &App, args: PublishArgs) -> Result<u8> {
-    let What::Ddl(args) = args.what;
+    match args.what {
+        What::Ddl(args) => print_ddl(app, args).await,
+        What::Delta(args) => delta::run(app, &args).await,
+    }
+}
+
+async fn print_ddl(app: &App, args: DdlArgs) -> Result<u8> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if args.table.is_empty() || !args.table.chars().all(is_name) || args.table.starts_with(|c: char| c.is_ascii_digit())
     {
