@@ -418,9 +418,6 @@ fn held(newest: &Snapshot, change: &Change) -> Option<String> {
     Some(format!("{} is under the legal hold {}", live.file.path, hold.id))
 }
 
-/// Operations after which every cell has the events that it had, wherever they lie by then.
-const KEEP_EVENTS: [&str; 6] = ["compact", "merge", "replace", "state", "hold", "vacuum"];
-
 /// Versions looked at to find out; after more than these the cells are compared.
 const LOOKS: u64 = 16;
 
@@ -428,11 +425,8 @@ const LOOKS: u64 = 16;
 async fn only_moved(base: Option<&Snapshot>, newest: &Snapshot) -> Result<bool> {
     let Some(base) = base.filter(|base| newest.version() - base.version() <= LOOKS) else { return Ok(false) };
     for version in base.version() + 1..=newest.version() {
-        let kind = match Snapshot::look(newest.store(), version).await? {
-            Some(found) => found.operation().kind.clone(),
-            None => return Ok(false),
-        };
-        if !KEEP_EVENTS.contains(&kind.as_str()) {
+        let found = Snapshot::look(newest.store(), version).await?;
+        if !found.is_some_and(|found| found.operation().keeps_events()) {
             return Ok(false);
         }
     }

@@ -149,6 +149,16 @@ impl Operation {
             plan: None,
         }
     }
+
+    /// Whether the archive has the same files as before, even if they are listed elsewhere.
+    pub fn keeps_files(&self) -> bool {
+        matches!(self.kind.as_str(), "vacuum" | "merge")
+    }
+
+    /// Whether every cell has the same events as before, wherever they lie by then.
+    pub fn keeps_events(&self) -> bool {
+        self.keeps_files() || matches!(self.kind.as_str(), "compact" | "replace" | "state" | "hold")
+    }
 }
 
 /// A Parquet file of older ledger entries, sorted by digest.

@@ -8,7 +8,8 @@ use super::App;
 use super::words::counted;
 use crate::clock::Stopwatch;
 use crate::error::{Error, Result};
-use crate::rebuild::{self, LeftOut, RebuildOptions, RebuildReport, Sum};
+use crate::rebuild::{self, LeftOut, RebuildOptions, RebuildReport};
+use crate::store::ObjectSum;
 
 /// Something is in the way, and was named.
 const REFUSED: u8 = 1;
@@ -119,7 +120,7 @@ fn show(app: &App, report: &RebuildReport, check: bool, elapsed_ms: u64) -> Resu
 }
 
 fn left_out(left_out: &LeftOut) -> Vec<String> {
-    let line = |sum: Sum, why: &str| {
+    let line = |sum: ObjectSum, why: &str| {
         (sum.objects > 0).then(|| format!("{} ({}) {why}", counted(sum.objects, "object"), HumanBytes(sum.bytes)))
     };
     [

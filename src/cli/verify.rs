@@ -8,7 +8,8 @@ use super::App;
 use super::words::counted;
 use crate::clock::Stopwatch;
 use crate::error::Result;
-use crate::verify::{self, Read, Sum, VerifyOptions, VerifyReport};
+use crate::store::ObjectSum;
+use crate::verify::{self, Read, VerifyOptions, VerifyReport};
 
 const BROKEN: u8 = 1;
 
@@ -105,7 +106,7 @@ fn show(app: &App, report: &VerifyReport, elapsed_ms: u64) -> Result<()> {
 }
 
 fn words(report: &VerifyReport, elapsed_ms: u64) -> Vec<String> {
-    let of = |sum: Sum, noun| format!("{} ({})", counted(sum.objects, noun), HumanBytes(sum.bytes));
+    let of = |sum: ObjectSum, noun| format!("{} ({})", counted(sum.objects, noun), HumanBytes(sum.bytes));
     let mut lines = Vec::new();
     if let Some(read) = &report.read {
         let archived = match read.archived.objects {

@@ -59,9 +59,7 @@ impl PlanHeader {
         for version in self.version + 1..=newest.version() {
             let Some(at) = Snapshot::look(newest.store(), version).await? else { continue };
             let operation = at.operation();
-            // A vacuum deletes what no version needs, a merge only lists anew: nothing that a plan moves.
-            let is_harmless = ["vacuum", "merge"].contains(&operation.kind.as_str());
-            if operation.plan.as_ref() != Some(&self.digest) && !is_harmless {
+            if operation.plan.as_ref() != Some(&self.digest) && !operation.keeps_files() {
                 others.push(operation.kind.clone());
             }
         }

@@ -92,6 +92,13 @@ pub struct Column {
     pub column_type: ColumnType,
 }
 
+impl Column {
+    /// Whether an event may be without it.
+    pub fn is_nullable(&self) -> bool {
+        !matches!(self.name.as_str(), "event_id" | "ts")
+    }
+}
+
 /// All columns ever seen, in order of their ids. `event_id` and `ts` come first and are never null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
@@ -152,10 +159,10 @@ impl Schema {
 
     /// The schema of a cell's data file: field ids in the metadata, no key columns.
     pub fn arrow(&self) -> SchemaRef {
-        let fields = self.columns.iter().map(|column| {
-            let nullable = !matches!(column.name.as_str(), "event_id" | "ts");
-            field(&column.name, column.column_type.arrow(), nullable, column.id)
-        });
+        let fields = self
+            .columns
+            .iter()
+            .map(|column| field(&column.name, column.column_type.arrow(), column.is_nullable(), column.id));
         Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::packs::digest;
 use super::report::RebuildReport;
 use crate::catalog::{LeafRef, NewFile, Snapshot, read_leaf};
 use crate::context::Context as Ctx;
 use crate::data::spill::Spill;
 use crate::error::Result;
-use crate::model::DataFile;
+use crate::model::{DataFile, short_digest};
+use crate::store::Layout;
 
 /// Leaves read at once.
 const LEAVES_IN_FLIGHT: usize = 16;
@@ -52,7 +52,7 @@ impl Check {
         while let Some(files) = reads.try_next().await? {
             for (position, file) in files {
                 let next = check.folders.len() as u32;
-                let folder = *check.folders.entry(folder(&file.path).to_owned()).or_insert(next);
+                let folder = *check.folders.entry(Layout::listed_folder(&file.path).to_owned()).or_insert(next);
                 check.entries.add(folder, record(&file, number, position))?;
             }
             number += 1;
@@ -128,15 +128,10 @@ impl Check {
     }
 }
 
-/// The folder of a file's day or month.
-fn folder(path: &str) -> &str {
-    path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
-}
-
 fn record(file: &DataFile, leaf: u32, position: u32) -> Record {
     let mut record = [0; RECORD_BYTES];
-    record[..16].copy_from_slice(&digest(&file.path));
-    record[16..32].copy_from_slice(&digest(&format!("{:?}", said(file))));
+    record[..16].copy_from_slice(&short_digest(&file.path));
+    record[16..32].copy_from_slice(&short_digest(&format!("{:?}", said(file))));
     record[32..36].copy_from_slice(&leaf.to_be_bytes());
     record[36..].copy_from_slice(&position.to_be_bytes());
     record

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::packs::digest;
 use super::report::{ProblemKind, RebuildReport};
-use crate::model::{Column, Schema};
+use crate::model::{Column, Schema, short_digest};
 
 /// The different lists of columns that files have; few, however many files there are.
 #[derive(Debug, Default)]
@@ -59,5 +58,5 @@ impl Columns {
 }
 
 fn key(columns: &Arc<Vec<Column>>) -> [u8; 16] {
-    digest(&serde_json::to_string(columns.as_ref()).expect("plain data"))
+    short_digest(&serde_json::to_string(columns.as_ref()).expect("plain data"))
 }

@@ -11,12 +11,11 @@ use super::choose::{NameDigest, Shared, Sharer, repeated, superfluous};
 use super::files::{Item, Looked, look_at_cell_file};
 use super::ids::{self, CellIds, Compared, Wanted};
 use super::month::{Month, name_overlaps};
-use super::packs::digest;
 use super::report::ProblemKind;
 use crate::catalog::NewFile;
 use crate::data::id_bounds::IdBounds;
 use crate::error::Result;
-use crate::model::{ObjectState, Partition};
+use crate::model::{ObjectState, Partition, short_digest};
 use crate::store::Layout;
 
 /// Footers read side by side.
@@ -59,7 +58,7 @@ impl Day {
 
     /// What a bundle or a merged file was made of goes; so does what was made twice.
     fn leave_out_replaced(&mut self, run: &mut Run<'_>, month: &Month) {
-        let name = |item: &Item| digest(item.name());
+        let name = |item: &Item| short_digest(item.name());
         let listed: HashSet<NameDigest> = self.items.iter().map(name).collect();
         let made = self.items.iter().map(|item| item.replaces.as_slice());
         let named: HashSet<NameDigest> = self.items.iter().flat_map(|item| item.replaces.iter().copied()).collect();
@@ -108,7 +107,7 @@ impl Day {
         cells.retain(|_, members| self.may_any_share(month, members));
         let is_bundled = |members: &Vec<Member>| members.iter().any(|member| member.number & BUNDLE != 0);
         let bundled = cells.iter().filter(|(_, members)| is_bundled(members));
-        let bundled: Vec<_> = bundled.map(|(cell, _)| digest(&cell.folder())).collect();
+        let bundled: Vec<_> = bundled.map(|(cell, _)| short_digest(&cell.folder())).collect();
         month.compared.extend(bundled);
         let bounds = self.bounds(run, month, &cells).await?;
         let mut wanted: BTreeMap<u32, Vec<CellIds>> = BTreeMap::new();
@@ -149,7 +148,7 @@ impl Day {
         }
         let was_compared = |part: &Vec<NameDigest>, other: &Item, made_of: &[NameDigest]| {
             let with_all = !made_of.is_empty() && made_of.iter().all(|name| part.contains(name));
-            with_all || part.contains(&digest(other.name()))
+            with_all || part.contains(&short_digest(other.name()))
         };
         let were_compared = |item: &Item, other: &Item, made_of: &[NameDigest]| {
             !item.beside.is_empty() && item.beside.iter().all(|part| was_compared(part, other, made_of))

@@ -12,7 +12,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tokio::runtime::Handle;
 
 use super::choose::NameDigest;
-use super::packs::{MonthParts, digest, folder_of_month, read_parts};
+use super::packs::{MonthParts, folder_of_month, read_parts};
 use super::report::{ProblemKind, words};
 use crate::catalog::FileAudit;
 use crate::context::Context as Ctx;
@@ -22,7 +22,9 @@ use crate::data::pack::CellRows;
 use crate::data::pack_parts::Part;
 use crate::data::range_reader::RangeReader;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{Column, DataFile, Key, KeyRange, ObjectState, PackRef, Partition, StorageClass, date_of_days};
+use crate::model::{
+    Column, DataFile, Key, KeyRange, ObjectState, PackRef, Partition, StorageClass, date_of_days, short_digest,
+};
 use crate::store::Layout;
 
 /// What is read of a file's end at first; most footers are smaller.
@@ -123,7 +125,7 @@ pub async fn look_at_bundle(ctx: &Ctx, parts: &MonthParts, object: &ObjectState,
     }
     let mut item = item(ctx, object, file, facts);
     item.has_record = replaces.is_some();
-    let digests = |names: &Vec<String>| names.iter().map(|name| digest(name)).collect();
+    let digests = |names: &Vec<String>| names.iter().map(|name| short_digest(name)).collect();
     item.made_of = replaces.iter().flatten().map(digests).collect();
     item.replaces = item.made_of.iter().flatten().copied().collect();
     item.cells = cells;
@@ -150,8 +152,8 @@ fn item(ctx: &Ctx, object: &ObjectState, file: DataFile, facts: FooterFacts) -> 
         modified: object.modified,
         is_readable: object.is_readable(ctx.now()),
         has_record: true,
-        replaces: facts.replaces.iter().map(|name| digest(name)).collect(),
-        beside: facts.beside.iter().map(|names| names.iter().map(|name| digest(name)).collect()).collect(),
+        replaces: facts.replaces.iter().map(|name| short_digest(name)).collect(),
+        beside: facts.beside.iter().map(|names| names.iter().map(|name| short_digest(name)).collect()).collect(),
         cells: Vec::new(),
         made_of: Vec::new(),
     }

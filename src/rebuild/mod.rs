@@ -39,16 +39,15 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
-use sha2::{Digest, Sha256};
 
-pub use report::{Difference, LeftOut, Lost, Problem, ProblemKind, RebuildReport, Sum};
+pub use report::{Difference, LeftOut, Lost, Problem, ProblemKind, RebuildReport};
 
 use crate::catalog::{FILES_PER_LEAF, Leaves, NewFile, Rebuilt, Remains, Snapshot, commit_rebuilt};
 use crate::context::Context as Ctx;
 use crate::error::{Error, Result};
-use crate::model::{ObjectState, hex};
+use crate::model::ObjectState;
 use crate::progress::{Task, Unit};
-use crate::store::{Layout, Store};
+use crate::store::Layout;
 use check::Check;
 use columns::Columns;
 use files::Item;
@@ -63,7 +62,6 @@ const MAX_VERSIONS: u64 = 100_000_000;
 
 /// Files whose bytes are read side by side, each a part at a time.
 const READS_IN_FLIGHT: usize = 16;
-const PART_BYTES: u64 = 8 << 20;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -182,7 +180,7 @@ impl Run<'_> {
                 let (store, read) = (&self.ctx.store, self.options.read);
                 let digests = files.into_iter().map(|(mut new, item)| async move {
                     if read && item.is_readable {
-                        new.audit.sha256 = sha256(store, &new.file.path, new.file.size_bytes).await?;
+                        new.audit.sha256 = store.sha256(&new.file.path, new.file.size_bytes).await?;
                     }
                     Ok::<_, Error>(new)
                 });
@@ -353,16 +351,4 @@ async fn newest_named(ctx: &Ctx, remains: &Remains) -> Result<u64> {
         ctx.store.list(folder, None).await?.iter().for_each(|object| see(&object.path));
     }
     Ok(newest)
-}
-
-/// Of an object's bytes, a part at a time.
-async fn sha256(store: &Store, path: &str, size_bytes: u64) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut start = 0;
-    while start < size_bytes {
-        let end = (start + PART_BYTES).min(size_bytes);
-        hasher.update(store.get_range(path, start..end).await?);
-        start = end;
-    }
-    Ok(hex(&hasher.finalize()))
 }

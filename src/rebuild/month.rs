@@ -11,13 +11,13 @@ use super::choose::{NameDigest, Shared, Sharer, repeated, superfluous};
 use super::day::{BUNDLE, Day, OTHER_FILES};
 use super::files::{Item, Looked, look_at_bundle};
 use super::ids::{self, CellIds, Wanted};
-use super::packs::{MonthParts, digest};
+use super::packs::MonthParts;
 use super::report::ProblemKind;
 use crate::catalog::NewFile;
 use crate::context::Context as Ctx;
 use crate::data::pack::{CellRows, PackBuilder, Packed};
 use crate::error::Result;
-use crate::model::{ObjectState, Partition};
+use crate::model::{ObjectState, Partition, short_digest};
 use crate::store::Layout;
 
 /// Bundles looked at side by side; each has a list of cells.
@@ -81,7 +81,7 @@ pub async fn rebuild(run: &mut Run<'_>, month: Date, folders: &Folders) -> Resul
 impl Month {
     /// The rows of this cell in each bundle.
     pub fn bundled(&self, cell: &Partition) -> &[Bundled] {
-        self.cells.get(&digest(&cell.folder())).map_or(&[], Vec::as_slice)
+        self.cells.get(&short_digest(&cell.folder())).map_or(&[], Vec::as_slice)
     }
 
     async fn find_bundles(&mut self, run: &mut Run<'_>, month: Date, folder: &str, days: &[String]) -> Result<()> {
@@ -119,7 +119,7 @@ impl Month {
             for cell in &item.cells {
                 let rows = cell.first_row..cell.first_row + cell.rows;
                 let bundled = Bundled { number, rows, made_of: made_of.next().unwrap_or_default() };
-                self.cells.entry(digest(&cell.cell.folder())).or_default().push(bundled);
+                self.cells.entry(short_digest(&cell.cell.folder())).or_default().push(bundled);
             }
             self.made_of.extend(&item.replaces);
             // Of the others what they were made of is known: no two of them share an event.
@@ -137,7 +137,7 @@ impl Month {
         for doubtful in self.bundles.iter().filter(|bundle| bundle.is_readable) {
             for CellRows { cell, .. } in &doubtful.cells {
                 let members = self.bundled(cell).to_vec();
-                if members.len() < 2 || !self.compared.insert(digest(&cell.folder())) {
+                if members.len() < 2 || !self.compared.insert(short_digest(&cell.folder())) {
                     continue;
                 }
                 let (readable, other): (Vec<_>, Vec<_>) =
@@ -266,7 +266,7 @@ async fn names_below(ctx: &Ctx, folders: &[String]) -> Result<HashSet<NameDigest
     let mut names = HashSet::new();
     for folder in folders {
         let listed: Vec<ObjectState> = ctx.store.classes().list(folder).await?;
-        names.extend(listed.iter().filter_map(|object| Layout::name(&object.path)).map(digest));
+        names.extend(listed.iter().filter_map(|object| Layout::name(&object.path)).map(short_digest));
     }
     Ok(names)
 }

@@ -14,7 +14,7 @@ use crate::data::footer_facts::FooterFacts;
 use crate::data::pack_parts::{self, Part};
 use crate::data::spill::Spill;
 use crate::error::{Kind, Result};
-use crate::model::PackRef;
+use crate::model::{PackRef, short_digest};
 use crate::progress::Unit;
 use crate::store::Layout;
 
@@ -144,16 +144,11 @@ fn number_of(month: Date) -> u32 {
 }
 
 fn key_of_name(name: &str) -> [u8; KEY_BYTES] {
-    digest(&format!("name {name}"))
+    short_digest(&format!("name {name}"))
 }
 
 fn key_of_shape(folder: &str, size_bytes: u64) -> [u8; KEY_BYTES] {
-    digest(&format!("shape {size_bytes} {folder}"))
-}
-
-/// What names and paths are compared by.
-pub fn digest(text: &str) -> [u8; KEY_BYTES] {
-    blake3::hash(text.as_bytes()).as_bytes()[..KEY_BYTES].try_into().expect("16 of 32 bytes")
+    short_digest(&format!("shape {size_bytes} {folder}"))
 }
 
 fn encode(key: [u8; KEY_BYTES], number: u32, part: &PackRef) -> Record {

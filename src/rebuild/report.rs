@@ -7,23 +7,10 @@ use serde::Serialize;
 use crate::catalog::Totals;
 use crate::error::Error;
 use crate::model::{Column, StorageClass};
+use crate::store::ObjectSum;
 
 /// Problems and differences that are named; more are only counted.
 const NAMED: usize = 1_000;
-
-/// Objects and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    pub objects: u64,
-    pub bytes: u64,
-}
-
-impl Sum {
-    pub fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
-    }
-}
 
 /// Why an object has no place in the new catalog. One is enough that nothing is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,13 +78,13 @@ pub struct Lost {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Their events are in a file that was made of them.
-    pub replaced: Sum,
+    pub replaced: ObjectSum,
     /// All of their events are in others: of killed or repeated runs.
-    pub repeated: Sum,
+    pub repeated: ObjectSum,
     /// Because of `--leave-out`.
-    pub asked: Sum,
+    pub asked: ObjectSum,
     /// Not made by tier.
-    pub foreign: Sum,
+    pub foreign: ObjectSum,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use crate::catalog::{LeafRef, Snapshot, read_leaf};
 use crate::data::spill::Spill;
 use crate::error::{Error, Result};
-use crate::model::DataFile;
+use crate::model::{DataFile, short_digest};
 use crate::store::Store;
 
 /// Leaves read at once.
@@ -97,9 +97,8 @@ async fn different_files(
     while let Some((number, side, files)) = reads.try_next().await? {
         for (position, file) in files {
             let Some(text) = identity(&file) else { continue };
-            let digest = blake3::hash(text.as_bytes());
             let mut record = [0; RECORD_BYTES];
-            record[..16].copy_from_slice(&digest.as_bytes()[..16]);
+            record[..16].copy_from_slice(&short_digest(&text));
             record[16] = u8::from(side == Side::After);
             record[17..21].copy_from_slice(&number.to_be_bytes());
             record[21..].copy_from_slice(&position.to_be_bytes());

@@ -13,7 +13,7 @@ use super::needed::Needed;
 use super::planned::Share;
 use super::reader::KnownFooter;
 use super::rows::RowGroupRows;
-use super::statistics::{Summary, is_never_null};
+use super::statistics::Summary;
 use crate::model::{ColumnType, DataFile, KeyRange, Schema, days_of_date};
 use crate::store::Store;
 
@@ -27,7 +27,7 @@ pub fn table_schema(schema: &Schema) -> TableSchema {
             ColumnType::Varchar => DataType::Utf8View,
             other => other.arrow(),
         };
-        Field::new(&column.name, data_type, !is_never_null(&column.name))
+        Field::new(&column.name, data_type, column.is_nullable())
     });
     let file_schema = Arc::new(ArrowSchema::new(columns.collect::<Vec<_>>()));
     TableSchema::builder(file_schema).with_table_partition_cols(key_fields()).build()

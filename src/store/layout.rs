@@ -131,6 +131,11 @@ impl Layout {
         name.rsplit_once('-').map_or(name, |(run, _)| run)
     }
 
+    /// The folder that is listed for a data file: that of its day or month.
+    pub fn listed_folder(path: &str) -> &str {
+        path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
+    }
+
     fn stem(&self, number: usize) -> String {
         format!("{:020}-{}-{number}", self.base_version, self.run)
     }
@@ -152,5 +157,14 @@ mod tests {
         assert_eq!((name, Layout::run_of(name)), ("00000000000000000041-0123456789abcdef-3", &name[..37]));
         assert_eq!(Layout::root_version(&Layout::root(7)), Some(7));
         assert_eq!(Layout::root_version("_tier/root/.tmp"), None);
+    }
+
+    #[test]
+    fn a_day_and_a_month_are_listed_by_themselves() {
+        assert_eq!(
+            Layout::listed_folder("events/date=2026-08-24/event_type=a/tenant_id=b/1.parquet"),
+            "events/date=2026-08-24"
+        );
+        assert_eq!(Layout::listed_folder("_bundles/month=2026-08/bucket=0001/1.parquet"), "_bundles/month=2026-08");
     }
 }

@@ -39,8 +39,11 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Result};
+use crate::model::hex;
 use meter::Metered;
 use simulated::Simulated;
 
@@ -60,6 +63,9 @@ pub use writer::ObjectWriter;
 /// A file up to here is read into memory and created with one PUT.
 const ONE_PUT_BYTES: u64 = 16 << 20;
 
+/// What [`Store::each_part`] asks for at once.
+const PART_BYTES: u64 = 8 << 20;
+
 /// What became of a [`Store::put_if_absent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
@@ -75,6 +81,20 @@ pub struct Listed {
     pub size_bytes: u64,
     pub modified: Timestamp,
     pub etag: Option<String>,
+}
+
+/// Objects and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ObjectSum {
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl ObjectSum {
+    pub fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// An archive's objects, addressed by paths relative to its root. Cheap to clone.
@@ -238,6 +258,33 @@ impl Store {
     /// The last `length` bytes of an object of `size_bytes`.
     pub async fn get_suffix(&self, path: &str, size_bytes: u64, length: u64) -> Result<Bytes> {
         self.get_range(path, size_bytes.saturating_sub(length)..size_bytes).await
+    }
+
+    /// Hands out an object of `size_bytes` part by part, in its order: memory holds one of them.
+    pub async fn each_part(
+        &self,
+        path: &str,
+        size_bytes: u64,
+        mut take: impl FnMut(&Bytes) -> Result<()>,
+    ) -> Result<()> {
+        let mut start = 0;
+        while start < size_bytes {
+            let end = (start + PART_BYTES).min(size_bytes);
+            take(&self.get_range(path, start..end).await?)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// The SHA-256 of an object of `size_bytes`, hex, read a part at a time.
+    pub async fn sha256(&self, path: &str, size_bytes: u64) -> Result<String> {
+        let mut hasher = Sha256::new();
+        let hash = |part: &Bytes| {
+            hasher.update(part);
+            Ok(())
+        };
+        self.each_part(path, size_bytes, hash).await?;
+        Ok(hex(&hasher.finalize()))
     }
 
     /// Puts or replaces an object. Local bytes are durable only after [`Store::make_durable`].

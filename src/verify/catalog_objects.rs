@@ -2,25 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::leaves::Files;
-use super::listing::Sum;
 use super::problem::{ProblemKind, Problems};
 use super::versions::Known;
 use crate::catalog::read_ledger;
 use crate::context::Context as Ctx;
 use crate::error::Result;
-use crate::model::hex;
 use crate::progress::Unit;
-use crate::store::{Layout, Store};
-
-/// A large object is hashed in parts of this size.
-const PART_BYTES: u64 = 8 << 20;
+use crate::store::{Layout, ObjectSum};
 
 /// Checks everything that is named, and counts what is not.
-pub async fn check(ctx: &Ctx, known: &Known, files: &Files, problems: &mut Problems) -> Result<Sum> {
-    let mut orphans = Sum::default();
+pub async fn check(ctx: &Ctx, known: &Known, files: &Files, problems: &mut Problems) -> Result<ObjectSum> {
+    let mut orphans = ObjectSum::default();
     let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
     for folder in [Layout::LEAVES, Layout::PACKS, Layout::LEDGERS, Layout::DEAD_LETTERS] {
         for object in ctx.store.list(folder, None).await? {
@@ -60,7 +53,7 @@ pub async fn check(ctx: &Ctx, known: &Known, files: &Files, problems: &mut Probl
                 problems.add(ProblemKind::BadDeadLetters, path, format!("it is missing, with {} records", file.records))
             }
             Some(size) => {
-                let sha256 = problems.catch(ProblemKind::BadDeadLetters, path, hash(&ctx.store, path, *size).await)?;
+                let sha256 = problems.catch(ProblemKind::BadDeadLetters, path, ctx.store.sha256(path, *size).await)?;
                 if sha256.is_some_and(|sha256| sha256 != file.sha256) {
                     let what = "its bytes are not those that were written (SHA-256 differs)";
                     problems.add(ProblemKind::BadDeadLetters, path, what);
@@ -75,16 +68,4 @@ pub async fn check(ctx: &Ctx, known: &Known, files: &Files, problems: &mut Probl
 /// The leaf of an audit's path.
 fn leaf_of(audit: &str) -> String {
     audit.replace(".audit.parquet", ".parquet")
-}
-
-/// The SHA-256 of an object, a part at a time.
-async fn hash(store: &Store, path: &str, size_bytes: u64) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut start = 0;
-    while start < size_bytes {
-        let end = (start + PART_BYTES).min(size_bytes);
-        hasher.update(store.get_range(path, start..end).await?);
-        start = end;
-    }
-    Ok(hex(&hasher.finalize()))
 }

@@ -10,7 +10,7 @@ use crate::catalog::{FileAudit, RootDocument, Totals, read_audits, read_leaf};
 use crate::context::Context as Ctx;
 use crate::data::spill::Spill;
 use crate::error::Result;
-use crate::model::{DataFile, StorageClass};
+use crate::model::{DataFile, StorageClass, short_digest};
 use crate::progress::Unit;
 use crate::store::Layout;
 
@@ -63,16 +63,6 @@ impl Entry {
             place: Place { leaf: number(26), position: number(30) },
         }
     }
-}
-
-/// What a path is compared by.
-pub fn path_digest(path: &str) -> [u8; 16] {
-    blake3::hash(path.as_bytes()).as_bytes()[..16].try_into().expect("16 of 32 bytes")
-}
-
-/// The folder that is listed for a data file: that of its day or month.
-pub fn listed_folder(path: &str) -> &str {
-    path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
 }
 
 /// What all leaves say together.
@@ -140,14 +130,14 @@ impl Files {
                 *needed = end.max(*needed);
             }
             let entry = Entry {
-                path_digest: path_digest(&file.path),
+                path_digest: short_digest(&file.path),
                 is_newest,
                 class: file.storage_class,
                 size_bytes: file.size_bytes,
                 place: Place { leaf, position: *position },
             };
             let next = self.folders.len() as u32;
-            let folder = listed_folder(&file.path);
+            let folder = Layout::listed_folder(&file.path);
             let folder = match self.folders.get(folder) {
                 Some(number) => *number,
                 None => *self.folders.entry(folder.to_owned()).or_insert(next),
@@ -197,21 +187,12 @@ mod tests {
     #[test]
     fn entries_come_back_as_they_were() {
         let entry = Entry {
-            path_digest: path_digest("events/date=2026-08-24/event_type=a/tenant_id=b/1.parquet"),
+            path_digest: short_digest("events/date=2026-08-24/event_type=a/tenant_id=b/1.parquet"),
             is_newest: true,
             class: StorageClass::DeepArchive,
             size_bytes: u64::MAX - 7,
             place: Place { leaf: 70_000, position: 4_095 },
         };
         assert_eq!(Entry::decode(&entry.encode()), entry);
-    }
-
-    #[test]
-    fn a_day_and_a_month_are_listed_by_themselves() {
-        assert_eq!(
-            listed_folder("events/date=2026-08-24/event_type=a/tenant_id=b/1.parquet"),
-            "events/date=2026-08-24"
-        );
-        assert_eq!(listed_folder("_bundles/month=2026-08/bucket=0001/1.parquet"), "_bundles/month=2026-08");
     }
 }

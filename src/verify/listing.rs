@@ -7,47 +7,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt};
-use serde::Serialize;
 
-use super::leaves::{Entry, Files, Place, path_digest};
+use super::leaves::{Entry, Files, Place};
 use super::problem::{ProblemKind, Problems};
 use super::versions::Known;
 use crate::catalog::read_leaf;
 use crate::context::Context as Ctx;
 use crate::error::Result;
-use crate::model::ObjectState;
+use crate::model::{ObjectState, short_digest};
 use crate::progress::Unit;
-use crate::store::Layout;
+use crate::store::{Layout, ObjectSum};
 
 /// Folders listed at once.
 const LISTS_IN_FLIGHT: usize = 32;
-
-/// Objects of one sort.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    pub objects: u64,
-    pub bytes: u64,
-}
-
-impl Sum {
-    pub fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
-    }
-}
 
 /// What was listed beside what the newest version names.
 #[derive(Debug, Default)]
 pub struct Listing {
     pub objects: u64,
     /// Named only by older versions: `--as-of` needs them, a vacuum will delete them.
-    pub replaced: Sum,
+    pub replaced: ObjectSum,
     /// Of a run's making, and named by no version.
-    pub orphans: Sum,
+    pub orphans: ObjectSum,
     /// Nothing of ours.
-    pub foreign: Sum,
+    pub foreign: ObjectSum,
     /// Of all these, Parquet files below `events/`, which a direct reader takes for events.
-    pub in_tree: Sum,
+    pub in_tree: ObjectSum,
     /// The first few paths of orphans and foreign objects.
     pub examples: Vec<String>,
     /// Files of the newest version that are missing, of another size, or out of reach against the catalog's word.
@@ -55,9 +40,9 @@ pub struct Listing {
     /// Archived files of the newest version with a readable copy.
     pub restored: BTreeSet<String>,
     /// Files of the newest version that cannot be read now, by the store's word.
-    pub archived: Sum,
+    pub archived: ObjectSum,
     /// Of them those below `events/`.
-    pub archived_in_tree: Sum,
+    pub archived_in_tree: ObjectSum,
 }
 
 /// Lists every folder of data, those the catalog does not know too.
@@ -121,7 +106,7 @@ impl Listing {
         let mut seen = vec![false; entries.len()];
         for object in objects {
             self.objects += 1;
-            let digest = path_digest(&object.path);
+            let digest = short_digest(&object.path);
             let start = entries.partition_point(|entry| entry.path_digest < digest);
             let end = start + entries[start..].partition_point(|entry| entry.path_digest == digest);
             seen[start..end].fill(true);

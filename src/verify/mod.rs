@@ -31,7 +31,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use duplicates::{DuplicateReport, Repeated};
-pub use listing::Sum;
 pub use problem::{Problem, ProblemKind};
 pub use read::{Read, ReadReport};
 pub use tree::TreeReport;
@@ -39,6 +38,7 @@ pub use tree::TreeReport;
 use crate::catalog::Snapshot;
 use crate::context::Context as Ctx;
 use crate::error::Result;
+use crate::store::ObjectSum;
 use duplicates::Collector;
 use problem::Problems;
 
@@ -65,15 +65,15 @@ pub struct VerifyReport {
     /// Data objects that the store lists.
     pub objects: u64,
     /// Files that cannot be read without a restore.
-    pub archived: Sum,
+    pub archived: ObjectSum,
     /// Replaced files that older versions still need; a vacuum deletes them.
-    pub replaced: Sum,
+    pub replaced: ObjectSum,
     /// Objects that no version names: of a run at work, or of one that was killed.
-    pub orphans: Sum,
+    pub orphans: ObjectSum,
     /// Objects below the data folders that are nothing of ours.
-    pub foreign: Sum,
+    pub foreign: ObjectSum,
     /// Unfinished local writes of killed processes.
-    pub unfinished: Sum,
+    pub unfinished: ObjectSum,
     /// The first few of these.
     pub examples: Vec<String>,
     /// Roots and leaves that cannot be read: their files are among the orphans here, and must not be deleted.
@@ -128,7 +128,7 @@ pub async fn verify(ctx: &Ctx, options: &VerifyOptions) -> Result<VerifyReport> 
         Some(collector) => Some(duplicates::find(ctx, &known, newest.schema(), collector, &mut problems).await?),
         None => None,
     };
-    let mut unfinished = Sum::default();
+    let mut unfinished = ObjectSum::default();
     ctx.store.temporary_files().await?.iter().for_each(|file| unfinished.add(file.size_bytes));
     orphans.objects += listing.orphans.objects;
     orphans.bytes += listing.orphans.bytes;

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::content::{BAD_PACK, Expected, IdSink, examine_pack};
 use super::leaves::Place;
-use super::listing::{Listing, Sum};
+use super::listing::Listing;
 use super::problem::{ProblemKind, Problems};
 use super::versions::Known;
 use crate::catalog::{FileAudit, LeafRef, read_audits, read_leaf};
@@ -27,13 +27,10 @@ use crate::data::range_reader::RangeReader;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, Schema, hex};
 use crate::progress::Unit;
-use crate::store::Store;
+use crate::store::{ObjectSum, Store};
 
 /// Below this a file is fetched whole: one request costs more than its bytes.
 const FETCH_WHOLE_BYTES: u64 = 4 << 20;
-
-/// A larger file is fetched in parts of this size.
-const PART_BYTES: u64 = 8 << 20;
 
 /// Files read at once; each takes up to a part, and a large one space for temporary files.
 const FILES_IN_FLIGHT: usize = 16;
@@ -57,7 +54,7 @@ pub struct ReadReport {
     /// Of files that were read whole; of others only the ids are.
     pub bytes: u64,
     /// Archived files: not read, because that needs a restore.
-    pub archived: Sum,
+    pub archived: ObjectSum,
 }
 
 /// What the ids of a file go to.
@@ -269,14 +266,11 @@ fn same_digest(expected: &Expected, sha256: impl FnOnce() -> String) -> Result<(
 async fn fetch_to_disk(store: &Store, file: &DataFile) -> Result<(File, String)> {
     let mut on_disk = tempfile::tempfile().context("make a temporary file")?;
     let mut hasher = Sha256::new();
-    let mut start = 0;
-    while start < file.size_bytes {
-        let end = (start + PART_BYTES).min(file.size_bytes);
-        let part: Bytes = store.get_range(&file.path, start..end).await?;
-        hasher.update(&part);
-        on_disk.write_all(&part).context("write a temporary file")?;
-        start = end;
-    }
+    let keep = |part: &Bytes| {
+        hasher.update(part);
+        on_disk.write_all(part).context("write a temporary file")
+    };
+    store.each_part(&file.path, file.size_bytes, keep).await?;
     Ok((on_disk, hex(&hasher.finalize())))
 }
 

@@ -6,41 +6,17 @@ use tier::catalog::{LiveFile, Snapshot};
 use tier::compact::{self, CompactReport, Plan, Planner, Policy, Reason, Sum};
 use tier::context::Context;
 use tier::lifecycle;
-use tier::model::{DataFile, DateRange, Hold, KeyRange, Prices, StorageClass};
+use tier::model::{DataFile, DateRange, Hold, Prices, StorageClass};
 use tier::store::Store;
 
-use crate::support::events::NOW;
+use crate::support::events::{NOW, in_class, live_file};
 use crate::support::lab::{Lab, check_versions, context, full, line, lines, rows};
 use crate::support::tier::Tier;
 
 const MIB: u64 = 1 << 20;
 
 fn file(tenant: &str, day: i8, number: i64, size_bytes: u64) -> LiveFile {
-    let day = date(2026, 8, day);
-    LiveFile {
-        leaf: "leaf".into(),
-        position: 0,
-        file: DataFile {
-            path: format!("events/date={day}/event_type=login/tenant_id={tenant}/{number}.parquet"),
-            tenants: KeyRange::one(tenant.to_owned()),
-            event_types: KeyRange::one("login".to_owned()),
-            dates: KeyRange::one(day),
-            ts: KeyRange::one(number),
-            rows: 1,
-            size_bytes,
-            footer_bytes: 1_000,
-            schema_id: 1,
-            storage_class: StorageClass::Standard,
-            class_since: None,
-            pack: None,
-        },
-    }
-}
-
-fn in_class(mut live: LiveFile, class: StorageClass, since: &str) -> LiveFile {
-    live.file.storage_class = class;
-    live.file.class_since = Some(since.parse().unwrap());
-    live
+    live_file(tenant, date(2026, 8, day), number, size_bytes)
 }
 
 fn decide(policy: &Policy, holds: &[Hold], now: &str, files: Vec<LiveFile>) -> Plan {

@@ -1,25 +1,11 @@
 //! The ledger of exports stays in reach however long it grows, and leaves the root small.
 
 use tier::catalog::{Change, Operation, Outcome, Snapshot, commit};
-use tier::model::{ExportEntry, ExportStamp, Mapping};
+use tier::model::ExportEntry;
 use tier::store::{Layout, Store};
 
-use crate::support::events::NOW;
+use crate::support::events::ledger_entry;
 use crate::support::lab::context;
-
-fn entry(number: u64) -> ExportEntry {
-    ExportEntry {
-        digest: format!("{number:064x}"),
-        mapping: Mapping::default().digest(),
-        stamp: ExportStamp { path: format!("/exports/{number}.ndjson"), size_bytes: number, version: "1".into() },
-        archived_at: NOW.parse().unwrap(),
-        version: 0,
-        read: 1,
-        accepted: 1,
-        duplicate: 0,
-        dead_letter: 0,
-    }
-}
 
 #[tokio::test]
 async fn old_entries_move_to_files_and_are_still_found() {
@@ -29,7 +15,7 @@ async fn old_entries_move_to_files_and_are_still_found() {
         let base = snapshot.as_ref().map_or(0, Snapshot::version);
         let layout = Layout::for_run(base, &ctx.random.id());
         let mut change = Change::new(Operation::new("append", base));
-        change.exports = (night * 100..(night + 1) * 100).map(entry).collect();
+        change.exports = (night * 100..(night + 1) * 100).map(ledger_entry).collect();
         match commit(&ctx, snapshot.as_ref(), &layout, change).await.unwrap() {
             Outcome::Committed(next) => snapshot = Some(next),
             Outcome::Conflict(why) => panic!("{why}"),
@@ -40,8 +26,8 @@ async fn old_entries_move_to_files_and_are_still_found() {
     assert_eq!(document.ledgers.iter().map(|file| file.entries).collect::<Vec<_>>(), [600; 5]);
     assert_eq!(document.exports.len(), 0);
     for number in [0, 1_234, 2_999] {
-        let found = snapshot.find_exports(|known| known.digest == entry(number).digest).await.unwrap();
-        assert_eq!(found, [ExportEntry { version: number / 100 + 1, ..entry(number) }]);
+        let found = snapshot.find_exports(|known| known.digest == ledger_entry(number).digest).await.unwrap();
+        assert_eq!(found, [ExportEntry { version: number / 100 + 1, ..ledger_entry(number) }]);
     }
-    assert_eq!(snapshot.find_exports(|known| known.digest == entry(3_000).digest).await.unwrap(), []);
+    assert_eq!(snapshot.find_exports(|known| known.digest == ledger_entry(3_000).digest).await.unwrap(), []);
 }

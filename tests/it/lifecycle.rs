@@ -6,38 +6,16 @@ use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use tier::catalog::LiveFile;
 use tier::lifecycle::{self, ActionKind, Layout, Plan, Planning, Policy, Rule, Target, Transitions};
-use tier::model::{DataFile, Hold, KeyRange, Prices, StorageClass, Usd};
+use tier::model::{Hold, Prices, StorageClass, Usd};
+
+use crate::support::events::{in_class, live_file};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 fn file(tenant: &str, day: Date, size_bytes: u64) -> LiveFile {
-    let class = StorageClass::Standard;
-    LiveFile {
-        leaf: "leaf".into(),
-        position: 0,
-        file: DataFile {
-            path: format!("events/date={day}/event_type=login/tenant_id={tenant}/x.parquet"),
-            tenants: KeyRange::one(tenant.to_owned()),
-            event_types: KeyRange::one("login".to_owned()),
-            dates: KeyRange::one(day),
-            ts: KeyRange::one(0),
-            rows: 1,
-            size_bytes,
-            footer_bytes: 1_000,
-            schema_id: 1,
-            storage_class: class,
-            class_since: None,
-            pack: None,
-        },
-    }
-}
-
-fn in_class(mut live: LiveFile, class: StorageClass, since: &str) -> LiveFile {
-    live.file.storage_class = class;
-    live.file.class_since = Some(since.parse().unwrap());
-    live
+    live_file(tenant, day, 0, size_bytes)
 }
 
 struct Case {

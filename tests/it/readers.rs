@@ -6,7 +6,7 @@ use std::process::Command;
 use tier::catalog::Snapshot;
 use tier::store::{ClassTime, Location, Store};
 
-use crate::support::lab::line;
+use crate::support::lab::{ODD_NAMES, line, lines_of_names};
 use crate::support::tier::{Tier, sample_data};
 
 type Cells = BTreeMap<String, u64>;
@@ -56,35 +56,10 @@ async fn every_reader_counts_the_sample_week_as_the_catalog_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reader_finds_odd_tenants_and_types_under_their_own_names() {
     let tier = Tier::new();
-    let names = [
-        "007",
-        "a=b",
-        "名前",
-        "a b",
-        "%2e",
-        "..",
-        "a:b",
-        "é",
-        "100%",
-        "a'b",
-        "a+b",
-        "a&b",
-        "1e3",
-        "true",
-        "2026-08-24",
-        "null",
-    ];
-    let mut text = String::new();
-    for (number, name) in names.iter().enumerate() {
-        for copy in 0..=number {
-            let row = line(&format!("{number}-{copy}"), "2026-08-24T12:00:00Z", "");
-            text.push_str(&row.replace("\"acme\"", &format!("{name:?}")).replace("\"login\"", &format!("{name:?}")));
-            text.push('\n');
-        }
-    }
-    tier.write("odd.ndjson", text);
+    tier.write("odd.ndjson", lines_of_names(&ODD_NAMES, |_, _| String::new()));
     tier.ok(&["archive", "odd.ndjson", "--archive", "archive"]);
-    let expected: Cells = (1..).zip(names).map(|(rows, name)| (format!("2026-08-24/{name}/{name}"), rows)).collect();
+    let expected: Cells =
+        (1..).zip(ODD_NAMES).map(|(rows, name)| (format!("2026-08-24/{name}/{name}"), rows)).collect();
     assert_eq!(all_agree(&tier).await, expected);
 }
 

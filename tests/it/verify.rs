@@ -6,12 +6,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tier::catalog::{Change, Operation, Outcome as Committed, Snapshot, commit};
-use tier::model::{ExportEntry, ExportStamp, Mapping, Schema, StorageClass};
+use tier::model::{Schema, StorageClass};
 use tier::store::{ClassTime, Layout, Location, Store};
 use tier::verify::{ProblemKind, Read, VerifyOptions, VerifyReport, verify};
 
 use crate::support::bundles::{bundle, move_in_place};
-use crate::support::events::{NOW, append, context, row};
+use crate::support::events::{append, context, ledger_entry, row};
 use crate::support::lab::{self, Lab, line};
 use crate::support::minio::fresh_address;
 use crate::support::tier::{Outcome, Tier, sample_data};
@@ -128,6 +128,16 @@ fn remove(path: &Path) {
 /// What happens, to which object, how; the options that find it, and the kind it is named as.
 type Damage<'a> = (&'a str, &'a str, fn(&Path), &'a [&'a str], &'a str);
 
+/// Does the damage to a copy, where it must be the one problem that is found. Returns the copy and the document.
+fn found(original: &mut Original, (what, object, damage, options, kind): &Damage<'_>) -> (PathBuf, Value) {
+    let copy = original.copy();
+    damage(&copy.join(object));
+    let (code, document) = verify_with(&original.tier, copy.to_str().unwrap(), options);
+    let expected = vec![((*kind).to_owned(), (*object).to_owned())];
+    assert_eq!((code, problems(&document)), (1, expected), "{what}: {document:#}");
+    (copy, document)
+}
+
 #[test]
 fn every_damage_to_a_file_is_found_and_named() {
     let mut original = Original::new();
@@ -153,15 +163,9 @@ fn every_damage_to_a_file_is_found_and_named() {
         ("an old root is gone", &root, remove, &[], "missing-version"),
         ("dead letters are cut", &letters, cut, &["--read", "sample"], "bad-dead-letters"),
     ];
-    for (what, object, damage, options, kind) in damages {
-        let copy = original.copy();
-        damage(&copy.join(object));
-        let (code, document) = verify_with(&original.tier, copy.to_str().unwrap(), options);
-        assert_eq!(
-            (code, problems(&document)),
-            (1, vec![(kind.to_owned(), object.to_owned())]),
-            "{what}: {document:#}"
-        );
+    for damage in damages {
+        let (copy, document) = found(&mut original, &damage);
+        let (what, object, _, options, _) = damage;
         assert!(document["problems"][0]["way_out"].as_str().unwrap().len() > 20, "{what}");
         let shown = original.tier.run(&[&["verify", "--archive", copy.to_str().unwrap()], options].concat());
         assert!(shown.stdout.starts_with(object) && shown.stdout.contains("way out: "), "{what}: {shown:#?}");
@@ -188,15 +192,8 @@ fn damage_to_a_bundles_pack_is_told_from_damage_to_the_bundle() {
         ("a bundle is gone", &bundles[0], remove, &[], "missing"),
         ("a bundle is cut", &bundles[0], cut, all, "other-size"),
     ];
-    for (what, object, damage, options, kind) in damages {
-        let copy = original.copy();
-        damage(&copy.join(object));
-        let (code, document) = verify_with(&original.tier, copy.to_str().unwrap(), options);
-        assert_eq!(
-            (code, problems(&document)),
-            (1, vec![(kind.to_owned(), object.to_owned())]),
-            "{what}: {document:#}"
-        );
+    for damage in damages {
+        found(&mut original, &damage);
     }
     // In the pack's copy of the footer; a pack has no checksum, so elsewhere only what changes a cell can be told.
     let copy = original.copy();
@@ -265,19 +262,7 @@ async fn a_class_that_is_not_the_catalogs_is_named_and_recorded_away() {
 async fn a_damaged_ledger_is_named() {
     let ctx = lab::context(Store::memory());
     let mut change = Change::new(Operation::new("append", 0));
-    change.exports = (0..600)
-        .map(|number| ExportEntry {
-            digest: format!("{number:064x}"),
-            mapping: Mapping::default().digest(),
-            stamp: ExportStamp { path: format!("/exports/{number}"), size_bytes: number, version: "1".into() },
-            archived_at: NOW.parse().unwrap(),
-            version: 0,
-            read: 1,
-            accepted: 1,
-            duplicate: 0,
-            dead_letter: 0,
-        })
-        .collect();
+    change.exports = (0..600).map(ledger_entry).collect();
     let layout = Layout::for_run(0, &ctx.random.id());
     let Committed::Committed(snapshot) = commit(&ctx, None, &layout, change).await.unwrap() else { panic!("alone") };
     let options = VerifyOptions::default();

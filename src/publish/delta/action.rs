@@ -129,7 +129,7 @@ fn schema_string(schema: &Schema) -> String {
             ColumnType::Varchar => "string",
             ColumnType::Timestamp => "timestamp",
         };
-        field(&column.name, of, !matches!(column.name.as_str(), "event_id" | "ts"))
+        field(&column.name, of, column.is_nullable())
     });
     let keys = KEYS.map(|key| field(key, if key == "date" { "date" } else { "string" }, false));
     serde_json::json!({"type": "struct", "fields": columns.chain(keys).collect::<Vec<_>>()}).to_string()

@@ -233,10 +233,9 @@ async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot) -> Result<Option<Comm
     for version in shown.root_version + 1..=newest.version() {
         // What an expired version did is part of the next commit.
         let Some(Version::Retained(after)) = Snapshot::look(&ctx.store, version).await? else { continue };
-        let operation = after.root().document.operation.kind.clone();
+        let operation = &after.root().document.operation;
         let is_alone = before.version() + 1 == version;
-        if is_alone && operation == "merge" {
-            // It lists files anew and changes none.
+        if is_alone && operation.keeps_files() {
             before = after;
             continue;
         }
@@ -246,7 +245,7 @@ async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot) -> Result<Option<Comm
             before = after;
             continue;
         }
-        let keeps_events = is_alone && operation == "compact";
+        let keeps_events = is_alone && operation.kind == "compact";
         let mut draft = Draft::new(after.root().document.time, !keeps_events);
         let mut leaves = std::pin::pin!(changed.by_leaf());
         while let Some((side, files)) = leaves.try_next().await? {
@@ -256,7 +255,7 @@ async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot) -> Result<Option<Comm
                 Side::After => files.iter().try_for_each(|file| draft.add(file))?,
             }
         }
-        return Ok(Some(Commit::new(draft, shown.clone(), &after, &operation.to_uppercase(), has_new_columns)));
+        return Ok(Some(Commit::new(draft, shown.clone(), &after, &operation.kind.to_uppercase(), has_new_columns)));
     }
     Ok(None)
 }

@@ -2,6 +2,7 @@
 
 use tier::archive;
 use tier::compact::{self, Policy as MergePolicy};
+use tier::context::Context;
 use tier::lifecycle::{Layout, Policy, Target};
 use tier::model::StorageClass;
 use tier::rebuild::{ProblemKind, RebuildOptions, rebuild};
@@ -12,6 +13,15 @@ use super::lifecycle::{LATER, archive as two_months, at, policy, run as lifecycl
 use crate::compact::{plan, scattered};
 use crate::rebuild::{PLAIN, check_whole, lose_catalog, run};
 use crate::support::lab::{Lab, check_sums, context, full, line, lines, rows};
+
+/// Takes the catalog away and rebuilds it: the archive is whole and has these rows.
+async fn check_rebuilt(ctx: &Context, expected: &[String], place: &str) {
+    lose_catalog(&ctx.store).await;
+    let report = run(ctx, &PLAIN).await;
+    assert_eq!(report.problems, [], "{place}");
+    assert_eq!(rows(&ctx.store).await, expected, "{place}");
+    check_whole(ctx).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_archive_run_left_behind_doubles_nothing() {
@@ -28,11 +38,7 @@ async fn what_a_killed_archive_run_left_behind_doubles_nothing() {
             check_sums(report.unwrap_or_else(|error| panic!("{place}: {}", full(&error))));
             let expected = rows(store).await;
             assert_eq!(expected.len(), 31, "{place}");
-            lose_catalog(store).await;
-            let report = run(&ctx, &PLAIN).await;
-            assert_eq!(report.problems, [], "{place}");
-            assert_eq!(rows(store).await, expected, "{place}");
-            check_whole(&ctx).await;
+            check_rebuilt(&ctx, &expected, place).await;
         },
     )
     .await;
@@ -53,11 +59,7 @@ async fn of_a_killed_merge_and_its_inputs_one_comes_back() {
                 if is_run_again {
                     compact::apply(&ctx, &plan(&ctx, &MergePolicy::default()).await).await.unwrap();
                 }
-                lose_catalog(store).await;
-                let report = run(&ctx, &PLAIN).await;
-                assert_eq!(report.problems, [], "{place}");
-                assert_eq!(rows(store).await, expected, "{place}");
-                check_whole(&ctx).await;
+                check_rebuilt(&ctx, &expected, place).await;
             },
         )
         .await;

@@ -12,10 +12,13 @@ use jiff::civil::Date;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use tier::catalog::{self, Change, FileAudit, NewFile, Operation, Outcome, Snapshot};
+use tier::catalog::{self, Change, FileAudit, LiveFile, NewFile, Operation, Outcome, Snapshot};
 use tier::clock::{Clock, Random};
 use tier::context::Context;
-use tier::model::{ColumnType, DataFile, Key, KeyRange, Partition, Schema, StorageClass, days_of_date};
+use tier::model::{
+    ColumnType, DataFile, ExportEntry, ExportStamp, Key, KeyRange, Mapping, Partition, Schema, StorageClass,
+    days_of_date,
+};
 use tier::progress::{Silent, Stop};
 use tier::store::{Layout, Store};
 
@@ -49,6 +52,47 @@ pub fn row(date: &str, tenant: &str, event_type: &str, event_id: &str, second: i
         amount: None,
         payload: None,
         ok: None,
+    }
+}
+
+/// A tenant's file of logins that is in no archive; its first and last time are `number`.
+pub fn live_file(tenant: &str, day: Date, number: i64, size_bytes: u64) -> LiveFile {
+    let file = DataFile {
+        path: format!("events/date={day}/event_type=login/tenant_id={tenant}/{number}.parquet"),
+        tenants: KeyRange::one(tenant.to_owned()),
+        event_types: KeyRange::one("login".to_owned()),
+        dates: KeyRange::one(day),
+        ts: KeyRange::one(number),
+        rows: 1,
+        size_bytes,
+        footer_bytes: 1_000,
+        schema_id: 1,
+        storage_class: StorageClass::Standard,
+        class_since: None,
+        pack: None,
+    };
+    LiveFile { leaf: "leaf".into(), position: 0, file }
+}
+
+/// The file as if it had been moved there at `since`.
+pub fn in_class(mut live: LiveFile, class: StorageClass, since: &str) -> LiveFile {
+    live.file.storage_class = class;
+    live.file.class_since = Some(since.parse().unwrap());
+    live
+}
+
+/// What the ledger says of one export or another.
+pub fn ledger_entry(number: u64) -> ExportEntry {
+    ExportEntry {
+        digest: format!("{number:064x}"),
+        mapping: Mapping::default().digest(),
+        stamp: ExportStamp { path: format!("/exports/{number}.ndjson"), size_bytes: number, version: "1".into() },
+        archived_at: NOW.parse().unwrap(),
+        version: 0,
+        read: 1,
+        accepted: 1,
+        duplicate: 0,
+        dead_letter: 0,
     }
 }
 

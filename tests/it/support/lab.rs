@@ -156,6 +156,40 @@ pub fn lines(ids: impl IntoIterator<Item = u32>) -> String {
     ids.into_iter().map(|id| line(&id.to_string(), "2026-08-24T12:00:00Z", "") + "\n").collect()
 }
 
+/// Tenants and types that a folder's name, a URI or a reader's guess of types may get wrong.
+pub const ODD_NAMES: [&str; 16] = [
+    "007",
+    "a=b",
+    "名前",
+    "a b",
+    "%2e",
+    "..",
+    "a:b",
+    "é",
+    "100%",
+    "a'b",
+    "a+b",
+    "a&b",
+    "1e3",
+    "true",
+    "2026-08-24",
+    "null",
+];
+
+/// Of the first name one line, of the second two, and so on; the name is tenant and type. `more` of name and copy is what
+/// else a line has.
+pub fn lines_of_names(names: &[&str], more: impl Fn(&str, usize) -> String) -> String {
+    let mut text = String::new();
+    for (number, name) in names.iter().enumerate() {
+        for copy in 0..=number {
+            let row = line(&format!("{number}-{copy}"), "2026-08-24T12:00:00Z", &more(name, copy));
+            text.push_str(&row.replace("\"acme\"", &format!("{name:?}")).replace("\"login\"", &format!("{name:?}")));
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// `read = accepted + duplicate + dead letter`, for each export and in sum.
 pub fn check_sums(report: ArchiveReport) -> ArchiveReport {
     let parts = |export: &ExportReport| (export.read, export.accepted, export.duplicate, export.dead_letter);
