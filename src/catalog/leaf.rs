@@ -5,23 +5,22 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 
-use super::ranges::{self, Covered, Ranges};
+use super::leaf_table::LeafTable;
+use super::ranges::{self, Covered};
 use super::table;
-use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, KeyRange, PackRef, StorageClass, micros_of_timestamp, sha256, timestamp_of_micros};
+use crate::error::{Context, Result};
+use crate::model::{DataFile, KeyRange, PackRef, micros_of_timestamp, sha256};
 use crate::store::{Layout, Store};
 
-const KEY: &str = "tier.leaf";
+pub(super) const KEY: &str = "tier.leaf";
 const AUDIT_KEY: &str = "tier.leaf.audit";
 /// Bumped when a reader of older leaves would misread a newer one.
-const LEAF_FORMAT: &str = "1";
+pub(super) const LEAF_FORMAT: &str = "1";
 
 /// Data files per leaf: about 150 KB, so that one GET is worth its round trip and a plan reads little in vain.
 pub const FILES_PER_LEAF: usize = 4096;
@@ -197,25 +196,8 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
 
 /// The files of a leaf that are still alive, with their positions.
 pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFile)>> {
-    let listed = read_listed(store, leaf).await?;
+    let listed = LeafTable::read(store, leaf).await?.files(|_| true)?;
     Ok(listed.into_iter().map(|(position, _, file)| (position, file)).collect())
-}
-
-/// As [`read_leaf`], each file with the version that added it.
-pub async fn read_listed(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, u64, DataFile)>> {
-    let bytes = store.get(&leaf.path).await?;
-    let phrase = || format!("read leaf {}", store.address(&leaf.path));
-    if sha256(&bytes) != leaf.sha256 {
-        return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
-            .code("corrupt-leaf")
-            .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files")
-            .command("tier rebuild --replace"))
-        .with_context(phrase);
-    }
-    let files = decode_leaf(bytes).with_context(phrase)?;
-    let alive = |position: &u32| leaf.deleted.binary_search(position).is_err();
-    let listed = (0..).zip(files).filter(|(position, _)| alive(position));
-    Ok(listed.map(|(position, (version, file))| (position, version.unwrap_or(leaf.added_version), file)).collect())
 }
 
 /// The audits of a leaf's files, by position, the deleted ones included.
@@ -280,60 +262,4 @@ fn audit_batch(files: &[Entry]) -> RecordBatch {
         ("min_event_id", texts(files, |f| &f.audit.min_event_id)),
         ("max_event_id", texts(files, |f| &f.audit.max_event_id)),
     ])
-}
-
-fn decode_leaf(bytes: Bytes) -> Result<Vec<(Option<u64>, DataFile)>> {
-    let (batch, format) = table::decode(bytes, KEY)?;
-    if format != LEAF_FORMAT {
-        return Err(
-            Error::usage(format!("its format is {format}; this tier reads {LEAF_FORMAT}")).hint("use a newer tier")
-        );
-    }
-    let ranges = ranges::decode(&batch)?;
-    let (path, class) = (table::texts(&batch, "path")?, table::texts(&batch, "storage_class")?);
-    let rows = table::numbers::<Int64Type>(&batch, "rows")?;
-    let size_bytes = table::numbers::<Int64Type>(&batch, "size_bytes")?;
-    let footer_bytes = table::numbers::<Int32Type>(&batch, "footer_bytes")?;
-    let schema_id = table::numbers::<Int32Type>(&batch, "schema_id")?;
-    let class_since = table::optional::<TimestampMicrosecondType>(&batch, "class_since")?;
-    let packs = packs(&batch)?;
-    let version = table::optional::<UInt64Type>(&batch, "added_version")?;
-    (0..batch.num_rows())
-        .map(|row| {
-            let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
-            let file = DataFile {
-                path: path(row).to_owned(),
-                tenants,
-                event_types,
-                dates,
-                ts,
-                rows: rows(row) as u64,
-                size_bytes: size_bytes(row) as u64,
-                footer_bytes: footer_bytes(row) as u32,
-                schema_id: schema_id(row) as u32,
-                storage_class: class(row).parse::<StorageClass>()?,
-                class_since: class_since(row).and_then(timestamp_of_micros),
-                pack: packs(row),
-            };
-            Ok((version(row), file))
-        })
-        .collect()
-}
-
-fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<'_>> {
-    let paths = batch
-        .column_by_name("pack_path")
-        .map(|column| column.as_string_opt::<i32>().ok_or_else(|| table::wrong_type("pack_path")))
-        .transpose()?;
-    let offset = table::optional::<Int64Type>(batch, "pack_offset")?;
-    let cells = table::optional::<Int64Type>(batch, "pack_cells_bytes")?;
-    let footer = table::optional::<Int64Type>(batch, "pack_footer_bytes")?;
-    Ok(move |row| {
-        Some(PackRef {
-            path: paths.filter(|paths| paths.is_valid(row))?.value(row).to_owned(),
-            offset: offset(row)? as u64,
-            cells_bytes: cells(row)? as u32,
-            footer_bytes: footer(row)? as u32,
-        })
-    })
 }

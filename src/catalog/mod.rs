@@ -21,6 +21,7 @@ mod document;
 mod expired;
 mod invariants;
 mod leaf;
+mod leaf_table;
 mod lease;
 mod ledger;
 mod ranges;
@@ -33,10 +34,13 @@ pub mod table;
 pub use commit::{Change, NewSeal, Outcome, Relist, commit};
 pub use document::{DeadLetterFile, LedgerRef, Operation, RootDocument, Totals};
 pub use expired::Stub;
-pub use leaf::{FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf};
+pub use leaf::{
+    FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf, write_leaves,
+};
+pub use leaf_table::LeafTable;
 pub use lease::{Lease, this_host};
 pub use ledger::read as read_ledger;
-pub use ranges::Covered;
+pub use ranges::{Covered, RangeColumns};
 pub use rebuilt::{Leaves, Rebuilt, Remains, commit_rebuilt};
 pub use root::Root;
 pub use snapshot::{Snapshot, Version};

@@ -56,6 +56,33 @@ pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
+/// The columns of [`encode`] as they lie in a catalog file.
+#[derive(Debug, Clone)]
+pub struct RangeColumns {
+    pub tenants: KeyRange<ArrayRef>,
+    pub event_types: KeyRange<ArrayRef>,
+    /// `Date32`.
+    pub dates: KeyRange<ArrayRef>,
+    /// Microseconds, UTC.
+    pub ts: KeyRange<ArrayRef>,
+    pub rows: ArrayRef,
+}
+
+impl RangeColumns {
+    pub fn of(batch: &RecordBatch) -> Result<Self> {
+        let range = |min, max| -> Result<KeyRange<ArrayRef>> {
+            Ok(KeyRange { min: table::column(batch, min)?.clone(), max: table::column(batch, max)?.clone() })
+        };
+        Ok(RangeColumns {
+            tenants: range("tenant_min", "tenant_max")?,
+            event_types: range("event_type_min", "event_type_max")?,
+            dates: range("date_min", "date_max")?,
+            ts: range("ts_min", "ts_max")?,
+            rows: table::column(batch, "rows")?.clone(),
+        })
+    }
+}
+
 /// The ranges of one row.
 pub struct Ranges {
     pub tenants: KeyRange<String>,

@@ -38,6 +38,11 @@ impl Root {
         Ok(Root { document, leaves: decode_leaves(&batch)? })
     }
 
+    /// Files alive in this version.
+    pub fn files(&self) -> u64 {
+        self.leaves.iter().map(|leaf| leaf.files).sum()
+    }
+
     /// Rows alive in this version.
     pub fn rows(&self) -> u64 {
         self.leaves.iter().map(|leaf| leaf.rows).sum()

@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Operation, RootDocument};
 use super::expired::Stub;
-use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf, read_listed};
+use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf};
+use super::leaf_table::LeafTable;
 use super::ledger;
 use super::root::Root;
 use crate::error::{Context, Error, Kind, Result};
@@ -189,7 +190,7 @@ impl Snapshot {
 
     /// The live files of a leaf, each with the version that added it.
     pub async fn listed(&self, leaf: &LeafRef) -> Result<Vec<Listed>> {
-        let files = read_listed(&self.store, leaf).await?;
+        let files = LeafTable::read(&self.store, leaf).await?.files(|_| true)?;
         let listed =
             |(position, version, file)| Listed { live: LiveFile { leaf: leaf.path.clone(), position, file }, version };
         Ok(files.into_iter().map(listed).collect())
@@ -237,6 +238,19 @@ impl Snapshot {
             .buffered(LEAF_READS_IN_FLIGHT)
             .try_collect()
             .await
+    }
+
+    /// These leaves one after the other. Some of them are fetched ahead, but only the one at hand is decoded.
+    pub fn tables(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafTable>> + Send + use<> {
+        let store = self.store.clone();
+        let fetch = move |leaf: LeafRef| {
+            let store = store.clone();
+            async move { store.get(&leaf.path).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
+        };
+        futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT).map(|fetched| {
+            let (address, leaf, bytes) = fetched?;
+            LeafTable::decode(leaf, bytes).with_context(|| format!("read leaf {address}"))
+        })
     }
 
     /// All versions, the expired ones included, ascending.

@@ -2,14 +2,14 @@
 //!
 //! The files of every commit lie in leaves of their own, a sorted *run*. A question about one tenant reads about one leaf
 //! of every run whose dates it asks for, so runs merge like those of an LSM tree, within a *period* of dates: what is not
-//! a closed month, a closed month, a sealed year. Small runs merge with small ones, and a large one is rewritten only when
+//! a closed month, a closed month, a closed quarter, a sealed year. Small runs merge with small ones, and a large one is rewritten only when
 //! what joins it is worth it: the runs left of a period grow by a factor, and each file is rewritten only so often.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::ToSpan;
-use jiff::civil::Date;
+use jiff::civil::{Date, date};
 
 use crate::catalog::{FILES_PER_LEAF, LeafRef};
 
@@ -19,8 +19,9 @@ const RATIO: u64 = 4;
 /// Runs of dates that still grow are merged when there are so many; those of closed periods at once.
 const OPEN_RUNS: usize = 8;
 
-/// Late events are common for this long after the end of a month, or of a year.
+/// Late events are common for this long after the end of a month, of a quarter, of a year.
 const MONTH_CLOSES_AFTER_DAYS: i64 = 3;
+const QUARTER_CLOSES_AFTER_DAYS: i64 = 14;
 const YEAR_CLOSES_AFTER_DAYS: i64 = 31;
 
 /// What the merge holds in memory: of each run one leaf.
@@ -31,18 +32,25 @@ const MAX_OPEN_FILES: u64 = 16 * FILES_PER_LEAF as u64;
 pub enum Period {
     Year(i16),
     /// Its first day.
+    Quarter(Date),
+    /// Its first day.
     Month(Date),
     Open,
 }
 
 impl Period {
-    pub fn of(date: Date, today: Date) -> Self {
+    pub fn of(day: Date, today: Date) -> Self {
         let is_over = |last: Date, days: i64| last.checked_add(days.days()).is_ok_and(|closes| closes <= today);
-        if is_over(date.last_of_year(), YEAR_CLOSES_AFTER_DAYS) {
-            return Self::Year(date.year());
+        if is_over(day.last_of_year(), YEAR_CLOSES_AFTER_DAYS) {
+            return Self::Year(day.year());
         }
-        match is_over(date.last_of_month(), MONTH_CLOSES_AFTER_DAYS) {
-            true => Self::Month(date.first_of_month()),
+        let first = date(day.year(), (day.month() - 1) / 3 * 3 + 1, 1);
+        let last = first.saturating_add(2.months()).last_of_month();
+        if is_over(last, QUARTER_CLOSES_AFTER_DAYS) {
+            return Self::Quarter(first);
+        }
+        match is_over(day.last_of_month(), MONTH_CLOSES_AFTER_DAYS) {
+            true => Self::Month(day.first_of_month()),
             false => Self::Open,
         }
     }
@@ -56,6 +64,7 @@ impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Year(year) => write!(f, "{year}"),
+            Self::Quarter(first) => write!(f, "{}-Q{}", first.year(), (first.month() + 2) / 3),
             Self::Month(month) => write!(f, "{}", month.strftime("%Y-%m")),
             Self::Open => f.write_str("the open month"),
         }

@@ -14,21 +14,34 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Sched
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use futures::TryStreamExt;
 
 use super::needed::Needed;
+use super::select::Selector;
 use super::statistics::Summary;
+use crate::catalog::{Covered, LeafRef};
 use crate::model::days_of_date;
 
 /// Files of which only the keys are wanted; archived files are as good as others.
 #[derive(Debug)]
 pub struct KeysExec {
-    files: usize,
-    runs: Arc<[Run]>,
+    files: u64,
+    runs: Runs,
     /// Positions among the keys.
     columns: Arc<[usize]>,
     statistics: Arc<Statistics>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
+}
+
+#[derive(Debug, Clone)]
+enum Runs {
+    Known(Arc<[Run]>),
+    /// Too many to hold: each leaf's are made when it is its turn.
+    OfLeaves {
+        selector: Selector,
+        leaves: Arc<[LeafRef]>,
+    },
 }
 
 /// Rows with the same keys.
@@ -42,14 +55,24 @@ struct Run {
 
 impl KeysExec {
     /// `columns` are positions among the key columns, and `schema` has just these.
-    pub fn new(needed: &[Needed], columns: Vec<usize>, schema: SchemaRef) -> Self {
+    pub fn of(needed: &[Needed], columns: &[usize], schema: SchemaRef) -> Self {
         let statistics = Summary::of_all(needed).statistics(schema.fields());
-        let runs = needed.iter().flat_map(Needed::runs).map(|run| Run {
-            days: days_of_date(run.dates.min),
-            tenant_id: run.tenants.min.into(),
-            event_type: run.event_types.min.into(),
-            rows: run.rows,
-        });
+        Self::new(Runs::Known(runs(needed)), needed.len() as u64, columns, statistics, schema)
+    }
+
+    /// Of what the selector picks from these leaves, which is so many files; `statistics` are of the columns.
+    pub fn of_leaves(
+        selector: Selector,
+        leaves: Vec<LeafRef>,
+        files: u64,
+        columns: &[usize],
+        statistics: Statistics,
+        schema: SchemaRef,
+    ) -> Self {
+        Self::new(Runs::OfLeaves { selector, leaves: leaves.into() }, files, columns, statistics, schema)
+    }
+
+    fn new(runs: Runs, files: u64, columns: &[usize], statistics: Statistics, schema: SchemaRef) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             Partitioning::UnknownPartitioning(1),
@@ -59,14 +82,24 @@ impl KeysExec {
         // Between any two batches the stream may be dropped.
         .with_scheduling_type(SchedulingType::NonCooperative);
         KeysExec {
-            files: needed.len(),
-            runs: runs.collect(),
+            files,
+            runs,
             columns: columns.into(),
             statistics: Arc::new(statistics),
             schema,
             properties: Arc::new(properties),
         }
     }
+}
+
+fn runs(needed: &[Needed]) -> Arc<[Run]> {
+    let run = |run: Covered<'_>| Run {
+        days: days_of_date(run.dates.min),
+        tenant_id: run.tenants.min.into(),
+        event_type: run.event_types.min.into(),
+        rows: run.rows,
+    };
+    needed.iter().flat_map(Needed::runs).map(run).collect()
 }
 
 impl DisplayAs for KeysExec {
@@ -100,15 +133,21 @@ impl ExecutionPlan for KeysExec {
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batches = Batches {
-            runs: self.runs.clone(),
-            columns: self.columns.clone(),
-            schema: self.schema.clone(),
-            batch_rows: context.session_config().batch_size() as u64,
-            run: 0,
-            row: 0,
+        let (columns, schema) = (self.columns.clone(), self.schema.clone());
+        let batch_rows = context.session_config().batch_size() as u64;
+        let batches = move |runs: Arc<[Run]>| {
+            let (columns, schema) = (columns.clone(), schema.clone());
+            futures::stream::iter(Batches { runs, columns, schema, batch_rows, run: 0, row: 0 })
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches))))
+        let schema = self.schema.clone();
+        Ok(match self.runs.clone() {
+            Runs::Known(runs) => Box::pin(RecordBatchStreamAdapter::new(schema, batches(runs))),
+            Runs::OfLeaves { selector, leaves } => {
+                let of_leaves = selector.of_leaves(leaves.to_vec());
+                let all = of_leaves.map_ok(move |of_leaf| batches(runs(&of_leaf.needed))).try_flatten();
+                Box::pin(RecordBatchStreamAdapter::new(schema, all))
+            }
+        })
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {

@@ -17,6 +17,9 @@
 //! understand it keeps. A predicate on keys alone is decided here for good, because a cell has one value of each; a
 //! query for nothing but keys and counts reads no data, and neither do `min(ts)` and `max(ts)` without other filters.
 //!
+//! Up to a few thousand files are held by the plan. Of more it holds sums only, and reads their leaves once more when it
+//! runs, each in its turn: memory does not grow with them. A limit ends the search where the catalog knows of enough rows.
+//!
 //! # Cost
 //! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET; of a larger one the footer with
 //! its page index is one, unless a pack has it, and each run of needed pages another. Data is never listed.
@@ -26,6 +29,7 @@ mod changed;
 mod files;
 mod footer;
 mod keys;
+mod leaves;
 mod needed;
 mod packs;
 mod planned;
@@ -34,6 +38,7 @@ mod reader;
 mod report;
 mod requests;
 mod rows;
+mod select;
 mod statistics;
 mod table;
 

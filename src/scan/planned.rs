@@ -9,6 +9,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use jiff::civil::Date;
 
+use super::leaves::LeafSource;
 use super::needed::Needed;
 use super::reader::WHOLE_FILE_BYTES;
 use super::rows::RowGroupRows;
@@ -74,9 +75,20 @@ pub struct Share {
 }
 
 impl Share {
+    /// Of the columns of these names.
+    pub fn of(needed: &Needed, columns: &[&str]) -> Self {
+        match &needed.inside {
+            Some(inside) => Self::of_row_groups(needed, &RowGroupRows::of(needed, inside, columns)),
+            None => Self::of_unopened(&needed.file),
+        }
+    }
+
     /// Of a file whose footer has not been read: at most all of it.
     pub fn of_unopened(file: &DataFile) -> Self {
-        let tenants = BTreeSet::from([file.tenants.min.clone()]);
+        let tenants = match file.storage_class.is_archived() {
+            true => BTreeSet::from([file.tenants.min.clone()]),
+            false => BTreeSet::new(),
+        };
         // Its end first, then each row group's columns.
         let requests =
             if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
@@ -128,7 +140,10 @@ impl PlannedFiles {
         let mut planned = PlannedFiles::default();
         let visited = plan.apply(|node| {
             if let Some(scan) = node.downcast_ref::<DataSourceExec>() {
-                planned.add_scan(scan);
+                match scan.data_source().downcast_ref::<LeafSource>() {
+                    Some(source) => planned.add_all(source.planned()),
+                    None => planned.add_scan(scan),
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         });
@@ -149,6 +164,40 @@ impl PlannedFiles {
         }
     }
 
+    /// What reading the columns of these names takes of the files, each of which is read once.
+    pub fn add_needed(&mut self, needed: &[Needed], columns: &[&str]) {
+        needed.iter().for_each(|needed| self.add(&Share::of(needed, columns), true));
+    }
+
+    fn add_all(&mut self, other: &PlannedFiles) {
+        for (class, taken) in &other.by_class {
+            let sum = self.by_class.entry(*class).or_default();
+            sum.files += taken.files;
+            sum.requests += taken.requests;
+            sum.bytes += taken.bytes;
+        }
+        self.files += other.files;
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.rows += other.rows;
+        self.months.extend(&other.months);
+        self.dates.extend(&other.dates);
+        other.archived.values().for_each(|share| self.add_archived(share));
+    }
+
+    fn add_archived(&mut self, archived: &ArchivedShare) {
+        match self.archived.get_mut(&archived.path) {
+            Some(known) => {
+                known.tenants.extend(archived.tenants.iter().cloned());
+                known.rows = known.rows.max(archived.rows);
+                known.bytes += archived.bytes;
+            }
+            None => {
+                self.archived.insert(archived.path.clone(), archived.clone());
+            }
+        }
+    }
+
     fn add(&mut self, share: &Share, is_new: bool) {
         let files = u64::from(is_new);
         let class = self.by_class.entry(share.storage_class).or_default();
@@ -162,16 +211,7 @@ impl PlannedFiles {
         self.months.extend([share.dates.min.first_of_month(), share.dates.max.first_of_month()]);
         self.dates.extend(share.days.iter().copied());
         if let Some(archived) = &share.archived {
-            match self.archived.get_mut(&archived.path) {
-                Some(known) => {
-                    known.tenants.extend(archived.tenants.iter().cloned());
-                    known.rows = known.rows.max(archived.rows);
-                    known.bytes += archived.bytes;
-                }
-                None => {
-                    self.archived.insert(archived.path.clone(), archived.as_ref().clone());
-                }
-            }
+            self.add_archived(archived);
         }
     }
 

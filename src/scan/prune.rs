@@ -8,8 +8,8 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::compute::kernels::cmp;
-use arrow::compute::{and, or};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{and, cast, or};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
@@ -17,13 +17,14 @@ use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicate
 use jiff::civil::Date;
 
 use super::footer::RowGroups;
-use crate::catalog::Covered;
-use crate::model::days_of_date;
+use crate::catalog::{Covered, RangeColumns};
+use crate::model::{KeyRange, days_of_date};
 
 /// The key columns, in the order they have in SQL.
 pub const KEY_COLUMNS: [&str; 3] = ["date", "tenant_id", "event_type"];
 
 /// A predicate that may be tested against ranges.
+#[derive(Debug)]
 pub struct Pruner(Option<PruningPredicate>);
 
 impl Pruner {
@@ -42,15 +43,29 @@ impl Pruner {
         self.0.is_some()
     }
 
+    /// Which of these may hold matching rows.
+    pub fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
+        match self.0.as_ref().filter(|_| !known.is_empty()) {
+            Some(pruning) => pruning.prune(&Ranges::new(known)),
+            None => Ok(vec![true; known.len()]),
+        }
+    }
+
     /// Those of `items` that may hold matching rows.
     pub fn may_match<T>(&self, items: Vec<T>) -> Result<Vec<T>>
     where
         for<'a> Covered<'a>: From<&'a T>,
     {
-        let Some(pruning) = self.0.as_ref().filter(|_| !items.is_empty()) else { return Ok(items) };
-        let known: Vec<Covered> = items.iter().map(Covered::from).collect();
-        let keep = pruning.prune(&Ranges::new(&known))?;
+        let keep = self.which(&items.iter().map(Covered::from).collect::<Vec<_>>())?;
         Ok(picked(items, keep))
+    }
+
+    /// Which rows of these columns may stand for matching rows.
+    pub fn mask(&self, columns: &RangeColumns) -> Result<Vec<bool>> {
+        match &self.0 {
+            Some(pruning) => pruning.prune(&Ranges::of(columns)?),
+            None => Ok(vec![true; columns.rows.len()]),
+        }
     }
 
     /// Whether each of a file's row groups may hold matching rows; `None` where the predicate says nothing about them.
@@ -126,6 +141,21 @@ impl Ranges {
             rows: Arc::new(UInt64Array::from_iter_values(known.iter().map(|k| k.rows))),
             zeros: Arc::new(UInt64Array::from_value(0, known.len())),
         }
+    }
+
+    fn of(columns: &RangeColumns) -> Result<Self> {
+        let range =
+            |column, range: &KeyRange<ArrayRef>| Range { column, min: range.min.clone(), max: range.max.clone() };
+        Ok(Ranges {
+            ranges: [
+                range("date", &columns.dates),
+                range("tenant_id", &columns.tenants),
+                range("event_type", &columns.event_types),
+                range("ts", &columns.ts),
+            ],
+            rows: cast(&columns.rows, &DataType::UInt64)?,
+            zeros: Arc::new(UInt64Array::from_value(0, columns.rows.len())),
+        })
     }
 
     fn range(&self, column: &Column) -> Option<&Range> {

@@ -7,10 +7,11 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, DataFusionError, Result, project_schema};
+use datafusion::common::{DFSchema, Result, Statistics, project_schema};
 use datafusion::datasource::TableType;
-use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -20,23 +21,22 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
+use futures::TryStreamExt;
 
 use super::bundles::bundle_groups;
 use super::files::{self, cell_groups};
 use super::keys::KeysExec;
+use super::leaves::LeafSource;
 use super::needed::Needed;
 use super::packs::Packs;
-use super::prune::{KEY_COLUMNS, Pruner, matching};
-use super::reader::{Readers, WHOLE_FILE_BYTES};
+use super::planned::PlannedFiles;
+use super::prune::{KEY_COLUMNS, Pruner};
+use super::reader::Readers;
 use super::report::{ScanLog, ScanReport};
+use super::select::{OfLeaf, Selector};
 use super::statistics::Summary;
-use crate::catalog::Snapshot;
-use crate::data::pack::CellRows;
-use crate::error::Error;
-use crate::model::{DataFile, Schema, StorageClass};
-
-/// Leaves held in memory at once while their files are pruned.
-const LEAVES_AT_ONCE: usize = 64;
+use crate::catalog::{Covered, LeafRef, Snapshot, Totals};
+use crate::model::{Schema, StorageClass};
 
 /// The events of one version of the archive.
 #[derive(Debug)]
@@ -47,19 +47,37 @@ pub struct EventsTable {
     /// Of bundles, which have the keys inside.
     bundle_schema: TableSchema,
     sql_schema: SchemaRef,
-    packs: Packs,
+    packs: Arc<Packs>,
     /// The storage classes whose files there are for this table.
-    classes: Vec<StorageClass>,
+    classes: Arc<[StorageClass]>,
     /// Paths of files whose rows are not to be read.
     left_out: RwLock<Arc<HashSet<String>>>,
     log: ScanLog,
 }
 
-/// What pruning left, and by what it pruned.
-struct Selected {
-    needed: Vec<Needed>,
-    pruner: Pruner,
-    report: ScanReport,
+/// Beyond so many a scan does not hold its files: each leaf's are looked for when they are read.
+const FEW_FILES: usize = 4_096;
+
+/// What pruning left.
+enum Selected {
+    Few(Vec<Needed>),
+    Many(Many),
+}
+
+/// More files than are held, summed up.
+#[derive(Default)]
+struct Many {
+    /// Where data is read, bundles apart from cells' files.
+    parts: [Part; 2],
+    planned: PlannedFiles,
+}
+
+#[derive(Default)]
+struct Part {
+    leaves: Vec<LeafRef>,
+    files: usize,
+    /// Of the columns as SQL sees them; `None` where there are no files.
+    statistics: Option<Statistics>,
 }
 
 impl EventsTable {
@@ -84,8 +102,8 @@ impl EventsTable {
             cell_schema,
             bundle_schema,
             sql_schema,
-            packs: Packs::default(),
-            classes: StorageClass::ALL.to_vec(),
+            packs: Arc::default(),
+            classes: StorageClass::ALL.into(),
             left_out: RwLock::default(),
             log: ScanLog::default(),
         }
@@ -93,7 +111,7 @@ impl EventsTable {
 
     /// Only files of these storage classes, even for what the catalog can say of the others.
     pub fn with_classes(self, classes: Vec<StorageClass>) -> Self {
-        EventsTable { classes, ..self }
+        EventsTable { classes: classes.into(), ..self }
     }
 
     pub fn snapshot(&self) -> &Snapshot {
@@ -110,117 +128,137 @@ impl EventsTable {
         *self.left_out.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(paths);
     }
 
-    /// The files a scan with `filters` must look at.
-    async fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Selected> {
+    /// By what the files of a scan with `filters` are picked.
+    fn selector(&self, state: &dyn Session, filters: &[Expr]) -> Result<Selector> {
         let schema = DFSchema::try_from(self.sql_schema.clone())?;
         let physical = |filters: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
             conjunction(filters).map(|filter| state.create_physical_expr(filter, &schema)).transpose()
         };
-        let pruner = Pruner::new(physical(filters.to_vec())?, self.sql_schema.clone());
-        let exact = physical(filters.iter().filter(|filter| reads_only_keys(filter)).cloned().collect())?;
-        let leaves = pruner.may_match(self.snapshot.root().leaves.clone())?;
+        Ok(Selector {
+            snapshot: self.snapshot.clone(),
+            pruner: Arc::new(Pruner::new(physical(filters.to_vec())?, self.sql_schema.clone())),
+            exact: physical(filters.iter().filter(|filter| reads_only_keys(filter)).cloned().collect())?,
+            schema: self.sql_schema.clone(),
+            classes: self.classes.clone(),
+            left_out: Arc::default(),
+            packs: self.packs.clone(),
+        })
+    }
+
+    /// What is needed of the leaves that may match, as far as `limit` rows; `columns` are read of it, and where there are
+    /// none the catalog's word is enough.
+    async fn select(&self, selector: &Selector, columns: Option<&[&str]>, limit: Option<usize>) -> Result<Selected> {
+        let leaves = &self.snapshot.root().leaves;
+        let known = leaves.iter().map(Covered::from).collect::<Vec<_>>();
+        let kept = selector.pruner.which(&known)?;
+        let leaves: Vec<LeafRef> =
+            leaves.iter().zip(kept).filter(|(_, kept)| *kept).map(|(leaf, _)| leaf.clone()).collect();
         let mut report = ScanReport {
-            files_total: self.snapshot.root().leaves.iter().map(|leaf| leaf.files).sum(),
+            files_total: self.snapshot.root().files(),
             files_after_root: leaves.iter().map(|leaf| leaf.files).sum(),
             files_after_leaf: 0,
         };
-        let mut needed = Vec::new();
-        for some in leaves.chunks(LEAVES_AT_ONCE) {
-            let some: HashSet<&str> = some.iter().map(|leaf| leaf.path.as_str()).collect();
-            let mut files = self.snapshot.files(|leaf| some.contains(leaf.path.as_str())).await.map_err(external)?;
-            files.retain(|file| self.classes.contains(&file.storage_class));
-            let (bundles, mut cells): (Vec<_>, Vec<_>) =
-                pruner.may_match(files)?.into_iter().partition(DataFile::is_bundle);
-            check_cells(&cells)?;
-            if let Some(exact) = &exact {
-                cells = matching(cells, exact, &self.sql_schema)?;
-            }
-            needed.extend(cells.into_iter().map(Needed::whole));
-            needed.extend(self.slice(bundles, &pruner, exact.as_ref()).await?);
-        }
-        report.files_after_leaf = needed.len() as u64;
-        Ok(Selected { needed, pruner, report })
-    }
-
-    /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
-    async fn slice(
-        &self,
-        bundles: Vec<DataFile>,
-        pruner: &Pruner,
-        exact: Option<&Arc<dyn PhysicalExpr>>,
-    ) -> Result<Vec<Needed>> {
-        let packs = self.packs.of_bundles(self.snapshot.store(), &bundles).await.map_err(external)?;
-        let mut needed = Vec::new();
-        for (file, packed) in bundles.into_iter().zip(packs) {
-            let mut slices: Vec<&CellRows> = pruner.may_match(packed.cells.iter().collect())?;
-            if let Some(exact) = exact {
-                slices = matching(slices, exact, &self.sql_schema)?;
-            }
-            if !slices.is_empty() {
-                let slices = slices.into_iter().cloned().collect();
-                needed.push(Needed { slices: Some(slices), end: Some(packed.footer.clone()), ..Needed::whole(file) });
+        let (mut few, mut many, mut rows) = (Vec::new(), None, 0);
+        let mut stream = Box::pin(selector.of_leaves(leaves));
+        while limit.is_none_or(|limit| rows < limit as u64)
+            && let Some(OfLeaf { leaf, needed }) = stream.try_next().await?
+        {
+            report.files_after_leaf += needed.len() as u64;
+            rows += needed.iter().flat_map(Needed::runs).map(|run| run.rows).sum::<u64>();
+            few.push(OfLeaf { leaf, needed });
+            if many.is_some() || few.iter().map(|of_leaf| of_leaf.needed.len()).sum::<usize>() > FEW_FILES {
+                let many = many.get_or_insert_with(Many::default);
+                for OfLeaf { leaf, needed } in few.drain(..) {
+                    many.add(selector, leaf, needed, columns).await?;
+                }
             }
         }
-        Ok(needed)
-    }
-
-    /// What is left of the files once their footers, where they are hot, have been looked at.
-    async fn look_inside(&self, selected: Selected) -> Result<Vec<Needed>> {
-        let Selected { mut needed, pruner, .. } = selected;
-        let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
-        needed.retain(|needed| !left_out.contains(&needed.file.path));
-        // The footer of a small file comes with the file.
-        let is_worth_it = |file: &DataFile| pruner.prunes() || file.size_bytes > WHOLE_FILE_BYTES;
-        let closed: Vec<usize> = (0..needed.len())
-            .filter(|&index| needed[index].slices.is_none() && is_worth_it(&needed[index].file))
-            .filter(|&index| needed[index].file.pack.is_some())
-            .collect();
-        let files: Vec<DataFile> = closed.iter().map(|&index| needed[index].file.clone()).collect();
-        let packs = self.packs.of(self.snapshot.store(), &files).await.map_err(external)?;
-        for (index, packed) in closed.into_iter().zip(packs) {
-            needed[index].end = packed.map(|packed| packed.footer.clone());
-        }
-        let looked = needed.into_iter().map(|needed| needed.look_inside(&pruner, &self.sql_schema));
-        looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
+        self.log.add(report);
+        Ok(match many {
+            Some(many) => Selected::Many(many),
+            None => Selected::Few(few.into_iter().flat_map(|of_leaf| of_leaf.needed).collect()),
+        })
     }
 
     /// The identities of events that may match `filters`, which read nothing else; `None` where there are none.
     pub async fn identities(&self, state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let selected = self.prune(state, filters).await?;
-        if selected.needed.is_empty() {
-            return Ok(None);
-        }
-        self.log.add(selected.report);
-        let needed = self.look_inside(selected).await?;
-        self.read_all(state, needed, Some(&Self::IDENTITY.to_vec()), None)
+        let selector = self.selector(state, filters)?;
+        self.read(state, selector, Some(&Self::IDENTITY.to_vec()), None).await
     }
 
-    /// The plan that reads these files; `None` where there are none.
-    fn read_all(
+    /// The plan that reads the files that are needed; `None` where there are none.
+    async fn read(
         &self,
         state: &dyn Session,
-        needed: Vec<Needed>,
+        selector: Selector,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
-        let read = |needed: &[Needed]| self.read(state, needed, projection, limit);
-        match (cells.is_empty(), bundles.is_empty()) {
-            (true, true) => Ok(None),
-            (false, true) => read(&cells).map(Some),
-            (true, false) => read(&bundles).map(Some),
-            (false, false) => UnionExec::try_new(vec![read(&cells)?, read(&bundles)?]).map(Some),
+        let read = project_schema(&self.sql_schema, projection)?;
+        let columns: Vec<&str> = read.fields().iter().map(|field| field.name().as_str()).collect();
+        let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let selector = Selector { left_out, ..selector };
+        let partitions = state.config().target_partitions();
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        match self.select(&selector, Some(&columns), limit).await? {
+            Selected::Few(needed) => {
+                let needed = selector.look_inside(needed).await?;
+                let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
+                for (needed, are_bundles) in [(cells, false), (bundles, true)] {
+                    if !needed.is_empty() {
+                        let statistics = Summary::of_all(&needed).statistics(self.sql_schema.fields());
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection)?.with_limit(limit);
+                        let groups = self.groups(are_bundles, &columns, partitions)(&needed);
+                        plans.push(DataSourceExec::from_data_source(scan.with_file_groups(groups).build()));
+                    }
+                }
+            }
+            Selected::Many(Many { parts, mut planned }) => {
+                for (Part { leaves, statistics, .. }, are_bundles) in parts.into_iter().zip([false, true]) {
+                    if let Some(statistics) = statistics {
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection)?.build();
+                        let groups = self.groups(are_bundles, &columns, 1);
+                        let planned = std::mem::take(&mut planned);
+                        let source =
+                            LeafSource::new(scan, selector.clone(), (leaves, are_bundles), groups, partitions, planned);
+                        plans.push(DataSourceExec::from_data_source(source));
+                    }
+                }
+            }
+        }
+        match plans.len() {
+            0 | 1 => Ok(plans.pop()),
+            _ => UnionExec::try_new(plans).map(Some),
         }
     }
 
-    /// The plan that reads these files, which are all bundles or all of one cell each.
-    fn read(
+    /// How files that are all bundles, or all of one cell each, are read in up to `groups` groups.
+    fn groups(
+        &self,
+        are_bundles: bool,
+        columns: &[&str],
+        groups: usize,
+    ) -> impl Fn(&[Needed]) -> Vec<FileGroup> + Send + Sync + 'static {
+        let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+        let (store, cell_schema) = (self.snapshot.store().clone(), self.cell_schema.clone());
+        let sql_schema = self.sql_schema.clone();
+        move |needed| {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            match are_bundles {
+                true => bundle_groups(&store, needed, &sql_schema, &columns, groups),
+                false => cell_groups(&store, needed, &cell_schema, &columns, groups),
+            }
+        }
+    }
+
+    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them.
+    fn scan_of(
         &self,
         state: &dyn Session,
-        needed: &[Needed],
+        are_bundles: bool,
+        statistics: &Statistics,
         projection: Option<&Vec<usize>>,
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> Result<FileScanConfigBuilder> {
         let store = self.snapshot.store();
         let url = ObjectStoreUrl::parse("tier://archive")?;
         state.runtime_env().register_object_store(url.as_ref(), store.object_store());
@@ -228,41 +266,72 @@ impl EventsTable {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let read = project_schema(&self.sql_schema, projection)?;
-        let columns: Vec<&str> = read.fields().iter().map(|field| field.name().as_str()).collect();
-        let partitions = state.config().target_partitions();
-        let are_bundles = needed.iter().any(|needed| needed.slices.is_some());
-        let (schema, groups, projection) = match are_bundles {
-            true => {
-                let groups = bundle_groups(store, needed, &self.sql_schema, &columns, partitions);
-                let all = || (0..self.sql_schema.fields().len()).collect();
-                (&self.bundle_schema, groups, projection.cloned().unwrap_or_else(all))
-            }
+        let all: Vec<usize> = (0..self.sql_schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let mut statistics = statistics.clone();
+        let (schema, projection) = match are_bundles {
+            true => (&self.bundle_schema, projection.clone()),
             false => {
-                let groups = cell_groups(store, needed, &self.cell_schema, &columns, partitions);
-                (&self.cell_schema, groups, self.source_columns(projection))
+                statistics.column_statistics.rotate_left(KEY_COLUMNS.len());
+                (&self.cell_schema, self.source_columns(projection))
             }
         };
         let source = ParquetSource::new(schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(Readers::new(store.object_store())));
-        let config = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(groups)
-            .with_statistics(Summary::of_all(needed).statistics(schema.table_schema().fields()))
-            .with_projection_indices(Some(projection))?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let scan = FileScanConfigBuilder::new(url, Arc::new(source));
+        scan.with_statistics(statistics).with_projection_indices(Some(projection))
     }
 
-    /// Positions in SQL's order of columns to those of the Parquet source, which has the keys last.
-    fn source_columns(&self, projection: Option<&Vec<usize>>) -> Vec<usize> {
+    /// Positions in SQL's order of columns to those of cells' files, which have the keys last.
+    fn source_columns(&self, projection: &[usize]) -> Vec<usize> {
         let (keys, columns) = (KEY_COLUMNS.len(), self.cell_schema.file_schema().fields().len());
-        let source_column = |index: usize| if index < keys { columns + index } else { index - keys };
-        match projection {
-            Some(projection) => projection.iter().copied().map(source_column).collect(),
-            None => (0..keys + columns).map(source_column).collect(),
+        let source_column = |&index: &usize| if index < keys { columns + index } else { index - keys };
+        projection.iter().map(source_column).collect()
+    }
+
+    /// The plan that answers with keys alone; `None` where there are none.
+    async fn keys(
+        &self,
+        selector: Selector,
+        columns: &[usize],
+        schema: SchemaRef,
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let exec = match self.counted(&selector, columns, schema.clone()) {
+            Some(exec) => exec,
+            None => match self.select(&selector, None, limit).await? {
+                Selected::Few(needed) if needed.is_empty() => return Ok(None),
+                Selected::Few(needed) => KeysExec::of(&needed, columns, schema),
+                Selected::Many(Many { parts: [Part { leaves, files, statistics }, _], .. }) => {
+                    let statistics = statistics.unwrap_or_default().project(Some(&columns.to_vec()));
+                    KeysExec::of_leaves(selector, leaves, files as u64, columns, statistics, schema)
+                }
+            },
+        };
+        Ok(Some(Arc::new(exec)))
+    }
+
+    /// How many rows there are is known from the root.
+    fn counted(&self, selector: &Selector, columns: &[usize], schema: SchemaRef) -> Option<KeysExec> {
+        let root = self.snapshot.root();
+        if !columns.is_empty() || selector.pruner.prunes() || selector.exact.is_some() || root.leaves.is_empty() {
+            return None;
         }
+        let mut sum = Totals::default();
+        let counted = root.document.totals.iter().filter(|(class, _)| self.classes.contains(class));
+        counted.for_each(|(_, totals)| sum.add(totals.files, totals.rows, totals.bytes));
+        self.log.add(ScanReport {
+            files_total: root.files(),
+            files_after_root: root.files(),
+            files_after_leaf: sum.files,
+        });
+        let statistics = Statistics {
+            num_rows: Precision::Exact(sum.rows as usize),
+            total_byte_size: Precision::Inexact(sum.bytes as usize),
+            column_statistics: Vec::new(),
+        };
+        Some(KeysExec::of_leaves(selector.clone(), root.leaves.clone(), sum.files, &[], statistics, schema))
     }
 }
 
@@ -294,18 +363,14 @@ impl TableProvider for EventsTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let selected = self.prune(state, filters).await?;
-        self.log.add(selected.report);
-        let nothing = || Ok(Arc::new(EmptyExec::new(project_schema(&self.sql_schema, projection)?)) as _);
-        if selected.needed.is_empty() {
-            return nothing();
-        }
-        if let Some(columns) = projection.filter(|columns| columns.iter().all(|&column| column < KEY_COLUMNS.len())) {
-            let schema = project_schema(&self.sql_schema, projection)?;
-            return Ok(Arc::new(KeysExec::new(&selected.needed, columns.clone(), schema)));
-        }
-        let needed = self.look_inside(selected).await?;
-        self.read_all(state, needed, projection, limit)?.map_or_else(nothing, Ok)
+        let selector = self.selector(state, filters)?;
+        let schema = project_schema(&self.sql_schema, projection)?;
+        let keys = projection.filter(|columns| columns.iter().all(|&column| column < KEY_COLUMNS.len()));
+        let plan: Option<Arc<dyn ExecutionPlan>> = match keys {
+            Some(columns) => self.keys(selector, columns, schema.clone(), limit).await?,
+            None => self.read(state, selector, projection, limit).await?,
+        };
+        Ok(plan.unwrap_or_else(|| Arc::new(EmptyExec::new(schema))))
     }
 }
 
@@ -331,17 +396,36 @@ fn reads_only_keys(filter: &Expr) -> bool {
     is_plain(filter) && !columns.is_empty() && columns.iter().all(|column| KEY_COLUMNS.contains(&column.name.as_str()))
 }
 
-/// A file that is no bundle has one value of each key.
-fn check_cells(files: &[DataFile]) -> Result<()> {
-    match files.iter().find(|file| file.partition().is_none()) {
-        None => Ok(()),
-        Some(file) => {
-            let message = format!("{} holds several cells and is no bundle, which this tier cannot read", file.path);
-            Err(external(Error::usage(message).code("newer-format").hint("use a newer tier")))
-        }
+impl Many {
+    async fn add(
+        &mut self,
+        selector: &Selector,
+        leaf: LeafRef,
+        mut needed: Vec<Needed>,
+        columns: Option<&[&str]>,
+    ) -> Result<()> {
+        let [cells, bundles] = &mut self.parts;
+        let Some(columns) = columns else { return cells.add(leaf, &needed, &selector.schema) };
+        needed = selector.look_inside(needed).await?;
+        self.planned.add_needed(&needed, columns);
+        let (of_bundles, of_cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
+        cells.add(leaf.clone(), &of_cells, &selector.schema)?;
+        bundles.add(leaf, &of_bundles, &selector.schema)
     }
 }
 
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+impl Part {
+    fn add(&mut self, leaf: LeafRef, needed: &[Needed], schema: &SchemaRef) -> Result<()> {
+        if needed.is_empty() {
+            return Ok(());
+        }
+        self.leaves.push(leaf);
+        self.files += needed.len();
+        let more = Summary::of_all(needed).statistics(schema.fields());
+        self.statistics = Some(match self.statistics.take() {
+            Some(known) => Statistics::try_merge_iter([&known, &more], schema)?,
+            None => more,
+        });
+        Ok(())
+    }
 }

@@ -1,0 +1,102 @@
+//! Six questions, each asked once of a catalog that this process has not seen.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::ToSpan;
+use tier::catalog::{Change, Operation, Outcome, Snapshot, commit};
+use tier::context::Context;
+use tier::query::{Engine, QuerySettings};
+use tier::store::{Layout, Requests};
+
+use super::Result;
+use super::catalog::{LAST_DAY, Shape, Tenants, tenant};
+use super::latency::Slow;
+
+/// Any of the middle ones: not the largest where they are skewed.
+const TENANT: u64 = 977;
+
+/// What an answer took, as one line of JSON.
+pub async fn ask(ctx: &Context, question: &str, latency_ms: u64) -> Result<()> {
+    let latency = Duration::from_millis(latency_ms);
+    // What the next night adds is made before the clock starts.
+    let night = match question {
+        "append" => shape(&Snapshot::open(&ctx.store).await?).next_night(),
+        _ => Vec::new(),
+    };
+    let ctx = Context { store: ctx.store.decorated(|inner| Arc::new(Slow { inner, latency })), ..ctx.clone() };
+    let before = ctx.store.requests();
+    let (started, cpu) = (Instant::now(), cpu_ms());
+    let files = match question {
+        "append" => {
+            let base = Snapshot::open(&ctx.store).await?;
+            let files = night.len() as u64;
+            let mut change = Change::new(Operation::new("append", base.version()));
+            change.add = night;
+            let layout = Layout::for_run(base.version(), &ctx.random.id());
+            match commit(&ctx, Some(&base), &layout, change).await? {
+                Outcome::Committed(_) => files,
+                Outcome::Conflict(why) => return Err(why.into()),
+            }
+        }
+        question => plan(&ctx, &sql(question)?).await?,
+    };
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_ms() - cpu);
+    let Requests { list, get, head, put, bytes_read, .. } = ctx.store.requests().since(&before);
+    println!(
+        "{{\"question\": \"{question}\", \"requests\": {}, \"puts\": {put}, \"bytes\": {bytes_read}, \"ms\": {:.1}, \
+         \"cpu_ms\": {cpu:.1}, \"peak_mb\": {}, \"files\": {files}}}",
+        list + get + head + put,
+        seconds * 1000.0,
+        peak_mb(),
+    );
+    Ok(())
+}
+
+/// Until the first data could be read.
+async fn plan(ctx: &Context, sql: &str) -> Result<u64> {
+    let mut engine = Engine::open(ctx, &QuerySettings::default()).await?;
+    let statement = engine.parse(sql)?.pop_front().ok_or("no SQL")?;
+    let plan = engine.plan(statement).await?;
+    Ok(plan.ladder().planned.files)
+}
+
+fn sql(question: &str) -> Result<String> {
+    let since = |span: jiff::Span| LAST_DAY.checked_sub(span).expect("dates go back").tomorrow().expect("and on");
+    let of_tenant =
+        |name: &str, from| format!("SELECT sum(amount) FROM events WHERE tenant_id = '{name}' AND date >= '{from}'");
+    Ok(match question {
+        "tenant-3y" => of_tenant(&tenant(TENANT), since(3.years())),
+        "tenant-30d" => of_tenant(&tenant(TENANT), since(30.days())),
+        "largest-3y" => of_tenant(&tenant(0), since(3.years())),
+        "largest-limit" => format!("SELECT * FROM events WHERE tenant_id = '{}' LIMIT 100", tenant(0)),
+        "type-1y" => {
+            format!("SELECT sum(amount) FROM events WHERE event_type = 'e_03' AND date >= '{}'", since(1.year()))
+        }
+        "day" => format!("SELECT sum(amount) FROM events WHERE date = '{}'", since(1.day())),
+        "count" => "SELECT count(*) FROM events".to_owned(),
+        other => return Err(format!("`{other}` is no question").into()),
+    })
+}
+
+fn shape(snapshot: &Snapshot) -> Shape {
+    let files = snapshot.root().leaves.iter().map(|leaf| leaf.files).sum();
+    Shape::new(files, Tenants::Uniform)
+}
+
+/// Of all threads of this process.
+fn cpu_ms() -> f64 {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let spent = threads.filter_map(|thread| {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    spent.sum::<f64>() / 1e6
+}
+
+fn peak_mb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}

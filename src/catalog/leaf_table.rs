@@ -1,0 +1,114 @@
+//! A leaf as it is read: its files are looked at in place, and only those that are wanted become [`DataFile`]s.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
+use bytes::Bytes;
+
+use super::leaf::{KEY, LEAF_FORMAT, LeafRef};
+use super::ranges::{self, RangeColumns, Ranges};
+use super::table;
+use crate::error::{Context, Error, Result};
+use crate::model::{DataFile, PackRef, StorageClass, sha256, timestamp_of_micros};
+use crate::store::Store;
+
+/// All files that a leaf was written with, by position; some may be gone since.
+#[derive(Debug)]
+pub struct LeafTable {
+    leaf: LeafRef,
+    batch: RecordBatch,
+}
+
+impl LeafTable {
+    /// Of the bytes that the root names, and no others.
+    pub async fn read(store: &Store, leaf: &LeafRef) -> Result<Self> {
+        let bytes = store.get(&leaf.path).await?;
+        Self::decode(leaf.clone(), bytes).with_context(|| format!("read leaf {}", store.address(&leaf.path)))
+    }
+
+    pub(super) fn decode(leaf: LeafRef, bytes: Bytes) -> Result<Self> {
+        if sha256(&bytes) != leaf.sha256 {
+            return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
+                .code("corrupt-leaf")
+                .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files")
+                .command("tier rebuild --replace"));
+        }
+        let (batch, format) = table::decode(bytes, KEY)?;
+        if format != LEAF_FORMAT {
+            let message = format!("its format is {format}; this tier reads {LEAF_FORMAT}");
+            return Err(Error::usage(message).hint("use a newer tier"));
+        }
+        Ok(LeafTable { leaf, batch })
+    }
+
+    pub fn leaf(&self) -> &LeafRef {
+        &self.leaf
+    }
+
+    pub fn into_leaf(self) -> LeafRef {
+        self.leaf
+    }
+
+    /// What each file covers, those that are gone included.
+    pub fn ranges(&self) -> Result<RangeColumns> {
+        RangeColumns::of(&self.batch)
+    }
+
+    /// The files at the positions that `wanted` picks and that are still alive, each with its position and the version
+    /// that added it.
+    pub fn files(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
+        self.pick(wanted).with_context(|| format!("read leaf {}", self.leaf.path))
+    }
+
+    fn pick(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
+        let batch = &self.batch;
+        let ranges = ranges::decode(batch)?;
+        let (path, class) = (table::texts(batch, "path")?, table::texts(batch, "storage_class")?);
+        let rows = table::numbers::<Int64Type>(batch, "rows")?;
+        let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
+        let footer_bytes = table::numbers::<Int32Type>(batch, "footer_bytes")?;
+        let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
+        let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
+        let packs = packs(batch)?;
+        let version = table::optional::<UInt64Type>(batch, "added_version")?;
+        let is_alive = |row: usize| self.leaf.deleted.binary_search(&(row as u32)).is_err();
+        (0..batch.num_rows())
+            .filter(|&row| wanted(row) && is_alive(row))
+            .map(|row| {
+                let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
+                let file = DataFile {
+                    path: path(row).to_owned(),
+                    tenants,
+                    event_types,
+                    dates,
+                    ts,
+                    rows: rows(row) as u64,
+                    size_bytes: size_bytes(row) as u64,
+                    footer_bytes: footer_bytes(row) as u32,
+                    schema_id: schema_id(row) as u32,
+                    storage_class: class(row).parse::<StorageClass>()?,
+                    class_since: class_since(row).and_then(timestamp_of_micros),
+                    pack: packs(row),
+                };
+                Ok((row as u32, version(row).unwrap_or(self.leaf.added_version), file))
+            })
+            .collect()
+    }
+}
+
+fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<'_>> {
+    let paths = batch
+        .column_by_name("pack_path")
+        .map(|column| column.as_string_opt::<i32>().ok_or_else(|| table::wrong_type("pack_path")))
+        .transpose()?;
+    let offset = table::optional::<Int64Type>(batch, "pack_offset")?;
+    let cells = table::optional::<Int64Type>(batch, "pack_cells_bytes")?;
+    let footer = table::optional::<Int64Type>(batch, "pack_footer_bytes")?;
+    Ok(move |row| {
+        Some(PackRef {
+            path: paths.filter(|paths| paths.is_valid(row))?.value(row).to_owned(),
+            offset: offset(row)? as u64,
+            cells_bytes: cells(row)? as u32,
+            footer_bytes: footer(row)? as u32,
+        })
+    })
+}

@@ -1,0 +1,121 @@
+//! What a scan needs of each leaf.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::physical_expr::PhysicalExpr;
+use futures::{Stream, StreamExt};
+
+use super::needed::Needed;
+use super::packs::Packs;
+use super::prune::{Pruner, matching};
+use super::reader::WHOLE_FILE_BYTES;
+use crate::catalog::{LeafRef, LeafTable, Snapshot};
+use crate::data::pack::CellRows;
+use crate::error::Error;
+use crate::model::{DataFile, StorageClass};
+
+/// Leaves whose packs are read at once.
+const LEAVES_AT_ONCE: usize = 16;
+
+/// A question to the catalog: it picks the same files of a leaf each time it is asked.
+#[derive(Debug, Clone)]
+pub struct Selector {
+    pub snapshot: Snapshot,
+    pub pruner: Arc<Pruner>,
+    /// The part of the predicate that keys alone decide.
+    pub exact: Option<Arc<dyn PhysicalExpr>>,
+    /// As SQL sees the table.
+    pub schema: SchemaRef,
+    pub classes: Arc<[StorageClass]>,
+    /// Paths of files that are not to be read.
+    pub left_out: Arc<HashSet<String>>,
+    pub packs: Arc<Packs>,
+}
+
+/// What is needed of a leaf's files.
+pub struct OfLeaf {
+    pub leaf: LeafRef,
+    pub needed: Vec<Needed>,
+}
+
+impl Selector {
+    /// What is needed of each of these leaves, in their order.
+    pub fn of_leaves(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<OfLeaf>> + Send + use<> {
+        let selector = self.clone();
+        let select = move |table: Result<LeafTable, Error>| {
+            let selector = selector.clone();
+            async move { selector.of_leaf(table.map_err(external)?).await }
+        };
+        self.snapshot.tables(leaves).map(select).buffered(LEAVES_AT_ONCE)
+    }
+
+    async fn of_leaf(&self, table: LeafTable) -> Result<OfLeaf> {
+        let mask = self.pruner.mask(&table.ranges().map_err(external)?)?;
+        let files = table.files(|row| mask[row]).map_err(external)?.into_iter().map(|(_, _, file)| file);
+        let is_wanted =
+            |file: &DataFile| self.classes.contains(&file.storage_class) && !self.left_out.contains(&file.path);
+        let (bundles, mut cells): (Vec<_>, Vec<_>) = files.filter(is_wanted).partition(DataFile::is_bundle);
+        check_cells(&cells)?;
+        if let Some(exact) = &self.exact {
+            cells = matching(cells, exact, &self.schema)?;
+        }
+        let mut needed: Vec<Needed> = cells.into_iter().map(Needed::whole).collect();
+        needed.extend(self.slice(bundles).await?);
+        Ok(OfLeaf { leaf: table.into_leaf(), needed })
+    }
+
+    /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
+    async fn slice(&self, bundles: Vec<DataFile>) -> Result<Vec<Needed>> {
+        let packs = self.packs.of_bundles(self.snapshot.store(), &bundles).await.map_err(external)?;
+        let mut needed = Vec::new();
+        for (file, packed) in bundles.into_iter().zip(packs) {
+            let mut slices: Vec<&CellRows> = self.pruner.may_match(packed.cells.iter().collect())?;
+            if let Some(exact) = &self.exact {
+                slices = matching(slices, exact, &self.schema)?;
+            }
+            if !slices.is_empty() {
+                let slices = slices.into_iter().cloned().collect();
+                needed.push(Needed { slices: Some(slices), end: Some(packed.footer.clone()), ..Needed::whole(file) });
+            }
+        }
+        Ok(needed)
+    }
+
+    /// What is left of the files once their footers, where they are hot, have been looked at.
+    pub async fn look_inside(&self, mut needed: Vec<Needed>) -> Result<Vec<Needed>> {
+        // The footer of a small file comes with the file.
+        let is_worth_it = |file: &DataFile| self.pruner.prunes() || file.size_bytes > WHOLE_FILE_BYTES;
+        let closed: Vec<usize> = (0..needed.len())
+            .filter(|&index| needed[index].slices.is_none() && is_worth_it(&needed[index].file))
+            .filter(|&index| needed[index].file.pack.is_some())
+            .collect();
+        let files: Vec<DataFile> = closed.iter().map(|&index| needed[index].file.clone()).collect();
+        let packs = self.packs.of(self.snapshot.store(), &files).await.map_err(external)?;
+        for (index, packed) in closed.into_iter().zip(packs) {
+            needed[index].end = packed.map(|packed| packed.footer.clone());
+        }
+        let looked = needed.into_iter().map(|needed| needed.look_inside(&self.pruner, &self.schema));
+        looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
+    }
+}
+
+/// A file that is no bundle has one value of each key.
+fn check_cells(files: &[DataFile]) -> Result<()> {
+    let is_cell = |file: &DataFile| {
+        file.tenants.single().is_some() && file.event_types.single().is_some() && file.dates.single().is_some()
+    };
+    match files.iter().find(|file| !is_cell(file)) {
+        None => Ok(()),
+        Some(file) => {
+            let message = format!("{} holds several cells and is no bundle, which this tier cannot read", file.path);
+            Err(external(Error::usage(message).code("newer-format").hint("use a newer tier")))
+        }
+    }
+}
+
+pub fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
