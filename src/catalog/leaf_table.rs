@@ -21,8 +21,13 @@ pub struct LeafTable {
 impl LeafTable {
     /// Of the bytes that the root names, and no others.
     pub async fn read(store: &Store, leaf: &LeafRef) -> Result<Self> {
-        let bytes = store.get(&leaf.path).await?;
+        let bytes = Self::fetch(store, leaf).await?;
         Self::decode(leaf.clone(), bytes).with_context(|| format!("read leaf {}", store.address(&leaf.path)))
+    }
+
+    /// The leaf's bytes, unchecked.
+    pub(super) async fn fetch(store: &Store, leaf: &LeafRef) -> Result<Bytes> {
+        store.cached(&leaf.sha256, store.get(&leaf.path)).await
     }
 
     pub(super) fn decode(leaf: LeafRef, bytes: Bytes) -> Result<Self> {

@@ -28,6 +28,7 @@ mod ranges;
 mod rebuilt;
 mod relocate;
 mod root;
+mod root_cache;
 mod snapshot;
 pub mod table;
 

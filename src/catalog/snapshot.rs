@@ -15,6 +15,7 @@ use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf};
 use super::leaf_table::LeafTable;
 use super::ledger;
 use super::root::Root;
+use super::root_cache;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, ExportEntry, Schema, sha256};
 use crate::store::{Layout, Store};
@@ -64,10 +65,37 @@ struct Hint {
 impl Snapshot {
     /// The newest version, or `None` where nothing has been committed.
     pub async fn latest(store: &Store) -> Result<Option<Self>> {
+        let latest = match Self::latest_since_last_time(store).await? {
+            Some(snapshot) => Some(snapshot),
+            None => Self::latest_by_hint(store).await?,
+        };
+        if let Some(snapshot) = &latest {
+            root_cache::remember(store, snapshot.version());
+        }
+        Ok(latest)
+    }
+
+    /// With one listing, which shows that the version this machine saw last is still there as it was, or what is newer.
+    async fn latest_since_last_time(store: &Store) -> Result<Option<Self>> {
+        let Some(seen) = root_cache::remembered(store) else { return Ok(None) };
+        let listed = store.list(Layout::ROOTS, Some(&Layout::root(seen.saturating_sub(1)))).await?;
+        let newest = listed
+            .into_iter()
+            .filter_map(|object| Some((Layout::root_version(&object.path)?, object)))
+            .max_by_key(|(version, _)| *version);
+        let Some((version, object)) = newest else { return Ok(None) };
+        match root_cache::get(store, &object) {
+            Some(bytes) => Self::decode(store, version, bytes).map(Some),
+            None => Self::at_version(store, version).await.map(Some),
+        }
+    }
+
+    async fn latest_by_hint(store: &Store) -> Result<Option<Self>> {
         let hint = read_hint(store).await?;
         if let Some(version) = hint {
             let root = Layout::root(version);
-            let (newer, hinted) = futures::try_join!(newest_listed(store, Some(&root)), store.get_opt(&root))?;
+            let (newer, hinted) =
+                futures::try_join!(newest_listed(store, Some(&root)), root_cache::fetch(store, version))?;
             match (newer, hinted) {
                 (Some(newer), _) => return Self::at_version(store, newer).await.map(Some),
                 (None, Some(bytes)) => return Self::decode(store, version, bytes).map(Some),
@@ -123,7 +151,7 @@ impl Snapshot {
 
     /// A version, retained or expired; `None` when it was never made.
     pub async fn look(store: &Store, version: u64) -> Result<Option<Version>> {
-        let Some(bytes) = store.get_opt(&Layout::root(version)).await? else { return Ok(None) };
+        let Some(bytes) = root_cache::fetch(store, version).await? else { return Ok(None) };
         match Stub::decode(bytes.clone()).with_context(|| format!("read version {version}"))? {
             Some(stub) => Ok(Some(Version::Expired(stub))),
             None => Self::decode(store, version, bytes).map(|snapshot| Some(Version::Retained(snapshot))),
@@ -245,7 +273,7 @@ impl Snapshot {
         let store = self.store.clone();
         let fetch = move |leaf: LeafRef| {
             let store = store.clone();
-            async move { store.get(&leaf.path).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
+            async move { LeafTable::fetch(&store, &leaf).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
         };
         futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT).map(|fetched| {
             let (address, leaf, bytes) = fetched?;

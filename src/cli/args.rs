@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::{
-    archive, compact, dead_letter, history, hold, hot, inspect, lifecycle, publish, query, rebuild, rehydrate, restore,
-    revert, simulate, status, vacuum, vault, verify,
+    archive, cache, compact, dead_letter, history, hold, hot, inspect, lifecycle, publish, query, rebuild, rehydrate,
+    restore, revert, simulate, status, vacuum, vault, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Every day:  archive, query, rehydrate, status
 Deep tier:  lifecycle, restore, hold, vault, simulate
 Care:       verify, dead-letter, revert, compact, vacuum, hot, rebuild
 Look:       history, diff, inspect
-Others:     publish
+Others:     publish, cache
 
 Exit codes: 0 done and complete, 1 failed, 2 usage or configuration, 3 partial, 4 restore needed or running,
 5 over budget, 6 try again later, 7 done but a person must look, 130 interrupted, 143 terminated.
@@ -78,6 +78,10 @@ pub struct Global {
     /// Show no progress
     #[arg(long, global = true, env = "TIER_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
+
+    /// Read the catalog from the store, and keep nothing of it on this machine
+    #[arg(long, global = true, env = "TIER_NO_CACHE", value_parser = FalseyValueParser::new())]
+    pub no_cache: bool,
 
     /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", env = "TIER_LOG_FORMAT", default_value = "text")]
@@ -167,6 +171,8 @@ pub enum Verb {
     Diff(history::DiffArgs),
     /// Lay one root, leaf or data file open
     Inspect(inspect::InspectArgs),
+    /// Show or clear what this machine keeps of remote archives' catalogs
+    Cache(cache::CacheArgs),
     /// Let other engines read the archive
     Publish(publish::PublishArgs),
 }

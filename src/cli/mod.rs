@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod cache;
 mod compact;
 mod dead_letter;
 mod history;
@@ -55,14 +56,25 @@ impl App {
     /// Opens the archive that the settings name.
     async fn open(settings: Settings, ui: Ui) -> Result<Self> {
         let stop = stop_on_signals();
+        let store = Store::open(settings.archive()?, settings.class_time()).await?;
+        let cache = settings.cache()?.filter(|_| store.local_root().is_none());
         let context = Context {
-            store: Store::open(settings.archive()?, settings.class_time()).await?,
+            store: match cache {
+                Some(cache) => store.with_cache(cache),
+                None => store,
+            },
             clock: settings.clock,
             random: Arc::new(Random::System),
             progress: ui.progress(),
             stop,
         };
         Ok(App { context, settings, ui })
+    }
+
+    /// For verbs that look for damage: what the cache has says nothing about the archive.
+    fn without_cache(mut self) -> Self {
+        self.context.store = self.context.store.without_cache();
+        self
     }
 }
 
@@ -112,8 +124,9 @@ fn run(cli: Cli, ui: Ui) -> Result<u8> {
             Verb::Diff(args) => history::run_diff(&App::open(settings, ui).await?, args).await,
             Verb::Inspect(args) => inspect::run(&App::open(settings, ui).await?, args).await,
             Verb::Publish(args) => publish::run(&App::open(settings, ui).await?, args).await,
-            Verb::Rebuild(args) => rebuild::run(&App::open(settings, ui).await?, args).await,
-            Verb::Verify(args) => verify::run(&App::open(settings, ui).await?, args).await,
+            Verb::Cache(args) => cache::run(&ui, &settings, args),
+            Verb::Rebuild(args) => rebuild::run(&App::open(settings, ui).await?.without_cache(), args).await,
+            Verb::Verify(args) => verify::run(&App::open(settings, ui).await?.without_cache(), args).await,
         };
         match follower {
             Some(follower) => follower.end(code).await,

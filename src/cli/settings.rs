@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
-use super::parse::parse_time;
+use super::parse::{parse_bytes, parse_time};
 use super::policy::{BudgetSection, LifecycleSection};
 use super::publish::PublishSection;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
 use crate::model::{Mapping, Prices};
-use crate::store::{ClassTime, Location};
+use crate::store::{Cache, ClassTime, DEFAULT_CACHE_BYTES, Location};
 
 const FILE_NAME: &str = "tier.toml";
 
@@ -26,6 +26,7 @@ pub struct Settings {
     pub clock: Clock,
     pub file: FileSettings,
     pub yes: bool,
+    no_cache: bool,
 }
 
 /// `tier.toml`. Every value is optional, so that a later layer can tell "not said" from any value.
@@ -50,6 +51,17 @@ pub struct FileSettings {
     pub budget: BudgetSection,
     #[serde(default)]
     pub publish: PublishSection,
+    #[serde(default)]
+    pub cache: CacheSection,
+}
+
+/// What this machine keeps of the catalogs of remote archives.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSection {
+    pub folder: Option<PathBuf>,
+    /// `0` keeps nothing.
+    pub size: Option<String>,
 }
 
 /// Of archives whose storage classes are simulated: a local folder.
@@ -141,7 +153,7 @@ impl Settings {
                 Error::usage("`[simulation] speed` is not above zero").hint("1 is real time, 60 a minute an hour")
             );
         }
-        Ok(Settings { archive, clock, file, yes: global.yes })
+        Ok(Settings { archive, clock, file, yes: global.yes, no_cache: global.no_cache })
     }
 
     /// The time that simulated storage classes live in.
@@ -167,6 +179,16 @@ impl Settings {
     /// Whether bytes that are read leave the region and are paid for.
     pub fn pays_egress(&self) -> bool {
         self.file.prices.egress.unwrap_or_default() == Egress::Internet
+    }
+
+    /// The cache of remote archives' catalogs; `None` where there is to be none, or no place for it.
+    pub fn cache(&self) -> Result<Option<Cache>> {
+        let section = &self.file.cache;
+        let size = section.size.as_deref().map_or(Ok(DEFAULT_CACHE_BYTES), parse_bytes);
+        let size = size.context("read `[cache] size`")?;
+        let usual = || etcetera::base_strategy::Xdg::new().ok().map(|xdg| xdg.cache_dir().join("tier").join("catalog"));
+        let folder = section.folder.clone().or_else(usual).filter(|_| size > 0 && !self.no_cache);
+        Ok(folder.map(|folder| Cache::new(folder, size)))
     }
 
     /// The archive that was named, by whatever means.
@@ -208,6 +230,7 @@ fn read_file(path: &Path) -> Result<FileSettings> {
         .with_context(phrase)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     file.prices.file = file.prices.file.map(|prices| folder.join(prices));
+    file.cache.folder = file.cache.folder.map(|cache| folder.join(cache));
     file.hot = file.hot.in_folder(folder);
     Ok(file)
 }
@@ -246,7 +269,7 @@ mod tests {
             [("", true), ("[prices]\negress = \"internet\"", true), ("[prices]\negress = \"none\"", false)]
         {
             let file = toml::from_str(text).unwrap();
-            let settings = Settings { archive: None, clock: Clock::System, file, yes: false };
+            let settings = Settings { archive: None, clock: Clock::System, file, yes: false, no_cache: false };
             assert_eq!(settings.pays_egress(), is_paid, "{text}");
         }
         let error = toml::from_str::<FileSettings>("[prices]\negress = \"moon\"\n").unwrap_err();

@@ -147,8 +147,9 @@ fn end(pack: &PackRef) -> u64 {
 async fn fetch(store: &Store, path: &str, parts: &[(usize, PackRef)]) -> Result<Vec<(usize, Packed)>> {
     let start = parts[0].1.offset;
     let stop = parts.iter().map(|(_, pack)| end(pack)).max().expect("a run is never empty");
-    let bytes = store.get_range(path, start..stop).await?;
-    let phrase = || format!("read pack {}", store.address(path));
+    let address = store.address(path);
+    let bytes = store.cached(&format!("{address} {start} {stop}"), store.get_range(path, start..stop)).await?;
+    let phrase = || format!("read pack {address}");
     if (bytes.len() as u64) < stop - start {
         return Err(Error::failed("it is shorter than the catalog says").code("corrupt-pack")).with_context(phrase);
     }

@@ -13,6 +13,7 @@
 //! then through what a test decorates the store with, to the store itself.
 
 mod aws;
+mod cache;
 mod classes;
 mod durable;
 mod errors;
@@ -50,6 +51,7 @@ use simulated::Simulated;
 use aws::Access;
 use s3::S3Classes;
 
+pub use cache::{Cache, DEFAULT_CACHE_BYTES};
 pub use classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
 pub use errors::{explain, explain_ref};
 pub use layout::Layout;
@@ -110,6 +112,7 @@ pub struct Store {
     /// Of simulated classes.
     time: ClassTime,
     meter: Arc<Meter>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl fmt::Debug for Store {
@@ -169,12 +172,13 @@ impl Store {
 
     fn relayered(&self, base: Arc<dyn ObjectStore>, time: ClassTime) -> Self {
         let (prefix, location, meter) = (self.prefix.clone(), self.location.clone(), self.meter.clone());
-        match location {
+        let store = match location {
             Location::S3 { .. } => {
                 Self::layered(base.clone(), base, self.classes.clone(), prefix, location, time, meter)
             }
             Location::Local(_) | Location::Memory => Self::simulated(base, prefix, location, time, meter),
-        }
+        };
+        Store { cache: self.cache.clone(), ..store }
     }
 
     /// A store that has no classes of its own.
@@ -199,7 +203,7 @@ impl Store {
         meter: Arc<Meter>,
     ) -> Self {
         let inner = Arc::new(Metered::new(objects, meter.clone()));
-        Store { inner, base, classes, prefix, location, time, meter }
+        Store { inner, base, classes, prefix, location, time, meter, cache: None }
     }
 
     /// What the store can do with storage classes.
@@ -239,9 +243,17 @@ impl Store {
 
     /// The object's bytes, or `None` when there is no such object.
     pub async fn get_opt(&self, path: &str) -> Result<Option<Bytes>> {
+        Ok(self.get_tagged(path).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// As [`Store::get_opt`], with the object's ETag where the store has such.
+    pub async fn get_tagged(&self, path: &str) -> Result<Option<(Bytes, Option<String>)>> {
         let phrase = || format!("get {}", self.address(path));
         match self.inner.get(&self.object_path(path)).await {
-            Ok(result) => Ok(Some(result.bytes().await.map_err(explain).with_context(phrase)?)),
+            Ok(result) => {
+                let etag = result.meta.e_tag.clone();
+                Ok(Some((result.bytes().await.map_err(explain).with_context(phrase)?, etag)))
+            }
             Err(object_store::Error::NotFound { source, .. }) if !errors::is_missing_bucket(&source.to_string()) => {
                 Ok(None)
             }
