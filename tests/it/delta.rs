@@ -16,25 +16,30 @@ use crate::support::minio::fresh_address;
 use crate::support::tier::{Outcome, Tier, sample_data};
 
 /// When the sample week is archived.
-const THEN: &str = "2026-09-01T03:00:00Z";
+pub const THEN: &str = "2026-09-01T03:00:00Z";
 
 /// When it is older than a year.
-const LATER: &str = "2027-09-02T03:00:00Z";
+pub const LATER: &str = "2027-09-02T03:00:00Z";
 
-async fn open(tier: &Tier) -> Store {
+pub async fn open(tier: &Tier) -> Store {
     Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap()
 }
 
-fn at(tier: &Tier, now: &str, args: &[&str]) -> Outcome {
+pub fn at(tier: &Tier, now: &str, args: &[&str]) -> Outcome {
     tier.ok(&[args, &["--archive", "archive", "--now", now]].concat())
 }
 
-fn publish(tier: &Tier) -> Value {
+pub fn publish(tier: &Tier) -> Value {
     tier.json(&["publish", "delta", "--archive", "archive"])
 }
 
 /// A rule for one tenant, in a world where moving a small file pays.
 fn rule(tier: &Tier, tenant: &str, rest: &str) {
+    rule_beside(tier, "", tenant, rest);
+}
+
+/// As [`rule`], beside other settings.
+pub fn rule_beside(tier: &Tier, settings: &str, tenant: &str, rest: &str) {
     let mut prices = include_str!("../../src/model/prices/prices.toml").to_owned();
     for (dear, free) in [
         ("minimum_billed_bytes = 131_072", "minimum_billed_bytes = 0"),
@@ -46,8 +51,8 @@ fn rule(tier: &Tier, tenant: &str, rest: &str) {
     }
     tier.write("prices.toml", prices);
     let text = format!(
-        "[prices]\nfile = \"prices.toml\"\n[lifecycle]\nhorizon = \"9000y\"\n[[lifecycle.rules]]\nname = \"r\"\n\
-         tenant = \"{tenant}\"\nafter = \"1y\"\n{rest}\n"
+        "{settings}[prices]\nfile = \"prices.toml\"\n[lifecycle]\nhorizon = \"9000y\"\n[[lifecycle.rules]]\n\
+         name = \"r\"\ntenant = \"{tenant}\"\nafter = \"1y\"\n{rest}\n"
     );
     tier.write("tier.toml", text);
 }
@@ -135,7 +140,7 @@ async fn readers_see_what_a_query_sees_after_every_change_of_the_archive() {
     assert_eq!(log_names(&tier.path("archive")), Vec::<String>::new());
 }
 
-fn lines_of(tenant: &str, ids: std::ops::Range<u32>) -> String {
+pub fn lines_of(tenant: &str, ids: std::ops::Range<u32>) -> String {
     lines(ids).replace("\"acme\"", &format!("{tenant:?}"))
 }
 

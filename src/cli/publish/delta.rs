@@ -47,7 +47,7 @@ pub async fn run(app: &App, args: &DeltaArgs) -> Result<u8> {
     if args.replace {
         delta::remove(ctx).await?;
     }
-    let report = delta::publish(ctx).await?;
+    let report = delta::publish(ctx, &app.settings.file.publish.checkpoints()).await?;
     if app.ui.json {
         app.ui.document(&report)?;
     } else {

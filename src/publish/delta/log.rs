@@ -1,9 +1,10 @@
 //! The folder `_delta_log/`: which versions there are, and what the newest of them shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::action::{Action, Shown};
 use crate::error::{Context, Error, Result};
@@ -15,6 +16,9 @@ const HEAD_BYTES: u64 = 64 << 10;
 /// Delta's own default of `delta.logRetentionDuration`.
 const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// A sidecar that is younger may be of a checkpoint that is being written.
+const SIDECAR_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
 /// Where readers begin; advisory.
 pub const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
@@ -24,6 +28,15 @@ pub fn commit_path(version: u64) -> String {
 
 pub fn checkpoint_path(version: u64) -> String {
     format!("{}/{version:020}.checkpoint.parquet", Layout::DELTA_LOG)
+}
+
+/// The top file of a V2 checkpoint.
+pub fn top_path(version: u64, id: Uuid) -> String {
+    format!("{}/{version:020}.checkpoint.{id}.json", Layout::DELTA_LOG)
+}
+
+pub fn sidecar_path(name: &str) -> String {
+    format!("{}/_sidecars/{name}", Layout::DELTA_LOG)
 }
 
 /// What a file of the log is.
@@ -86,6 +99,34 @@ impl Log {
     /// The version of the newest checkpoint.
     pub fn newest_checkpoint(&self) -> Option<u64> {
         self.checkpoints().map(|(version, _)| version).max()
+    }
+
+    /// The top files of V2 checkpoints.
+    pub fn tops(&self) -> impl Iterator<Item = &str> {
+        self.checkpoints().map(|(_, file)| file.path.as_str()).filter(|path| path.ends_with(".json"))
+    }
+
+    /// The newest checkpoint where it is V2: its version and its top file. Of several for one version any is as good.
+    pub fn newest_top(&self) -> Option<(u64, &str)> {
+        let newest = self.newest_checkpoint()?;
+        let top = self.tops().filter(|path| part(path) == Some(Part::Checkpoint(newest))).max()?;
+        Some((newest, top))
+    }
+
+    /// The commits of later versions than one, in order.
+    pub fn commits_after<'a>(&'a self, base: u64) -> BTreeMap<u64, &'a Listed> {
+        let commit = |file: &'a Listed| match part(&file.path) {
+            Some(Part::Commit(version)) if version > base => Some((version, file)),
+            _ => None,
+        };
+        self.files.iter().filter_map(commit).collect()
+    }
+
+    /// The sidecars that are not of a checkpoint at work.
+    pub fn old_sidecars(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let is_old = move |file: &&Listed| now.duration_since(file.modified) >= SIDECAR_GRACE;
+        let folder = sidecar_path("");
+        self.files.iter().filter(is_old).map(|file| file.path.as_str()).filter(move |path| path.starts_with(&folder))
     }
 
     /// What the table shows now; `archive` is the archive's id.
@@ -186,6 +227,8 @@ mod tests {
             part("_delta_log/00000000000000000007.checkpoint.0000000001.0000000002.parquet"),
             Some(Part::Checkpoint(7))
         );
+        assert_eq!(part(&top_path(7, Uuid::nil())), Some(Part::Checkpoint(7)));
+        assert_eq!(part(&sidecar_path("00000000000000000007.checkpoint.parquet")), None);
         for other in ["_last_checkpoint", "00000000000000000007.crc", "7.json", ".00000000000000000007.json.1.2"] {
             assert_eq!(part(&format!("_delta_log/{other}")), None, "{other}");
         }
