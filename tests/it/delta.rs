@@ -9,11 +9,15 @@ use serde_json::Value;
 use tier::store::{ClassTime, Location, Store};
 
 use crate::support::delta::{
-    all_agree, checkpointed, commit, expected, log_names, of_a_query, readers_agree, refusals, replayed, rows, versions,
+    Cells, all_agree, all_but_polars_agree, checkpointed, commit, expected, log_names, of_a_query, readers_agree,
+    refusals, replayed, rows, versions,
 };
 use crate::support::lab::{ODD_NAMES, line, lines, lines_of_names};
 use crate::support::minio::fresh_address;
 use crate::support::tier::{Outcome, Tier, sample_data};
+
+/// V2 checkpoints above twenty files, one with each run.
+pub const SIDECARS: &str = "[publish.checkpoints]\nevery = 1\nsidecars_above = 20\nfiles_per_sidecar = 32\n";
 
 /// When the sample week is archived.
 pub const THEN: &str = "2026-09-01T03:00:00Z";
@@ -176,22 +180,25 @@ fn bundles_that_can_be_read_are_left_out_and_counted() {
 
 #[test]
 fn nobody_else_writes_deletes_or_vacuums() {
-    let tier = Tier::new();
-    at(&tier, THEN, &["archive", &sample_data()]);
-    publish(&tier);
-    // What a vacuum of Delta's would take for rubbish.
-    let cell = tier.path("archive/events/date=2026-08-24/event_type=login/tenant_id=acme");
-    fs::write(cell.join("another.parquet"), "not in the table").unwrap();
-    let before = log_names(&tier.path("archive"));
-    let refused = refusals(&tier, "archive");
-    assert_eq!(refused.keys().collect::<Vec<_>>(), ["append", "compact", "delete", "vacuum"]);
-    for (what, words) in refused {
-        assert!(words.as_ref().is_some_and(|words| words.contains("tier-archive")), "{what}: {words:?}");
+    for (settings, read) in [("", all_agree as fn(&Tier, &str) -> Cells), (SIDECARS, all_but_polars_agree)] {
+        let tier = Tier::new();
+        tier.write("tier.toml", settings);
+        at(&tier, THEN, &["archive", &sample_data()]);
+        publish(&tier);
+        // What a vacuum of Delta's would take for rubbish.
+        let cell = tier.path("archive/events/date=2026-08-24/event_type=login/tenant_id=acme");
+        fs::write(cell.join("another.parquet"), "not in the table").unwrap();
+        let before = log_names(&tier.path("archive"));
+        let refused = refusals(&tier, "archive");
+        assert_eq!(refused.keys().collect::<Vec<_>>(), ["append", "compact", "delete", "vacuum"]);
+        for (what, words) in refused {
+            assert!(words.as_ref().is_some_and(|words| words.contains("tier-archive")), "{what}: {words:?}");
+        }
+        assert_eq!(log_names(&tier.path("archive")), before);
+        assert!(cell.join("another.parquet").exists());
+        fs::remove_file(cell.join("another.parquet")).unwrap();
+        read(&tier, "archive");
     }
-    assert_eq!(log_names(&tier.path("archive")), before);
-    assert!(cell.join("another.parquet").exists());
-    fs::remove_file(cell.join("another.parquet")).unwrap();
-    all_agree(&tier, "archive");
 }
 
 #[test]

@@ -30,9 +30,14 @@ pub fn checkpoint_path(version: u64) -> String {
     format!("{}/{version:020}.checkpoint.parquet", Layout::DELTA_LOG)
 }
 
-/// The top file of a V2 checkpoint.
-pub fn top_path(version: u64, id: Uuid) -> String {
-    format!("{}/{version:020}.checkpoint.{id}.json", Layout::DELTA_LOG)
+/// The name of the top file of a V2 checkpoint.
+pub fn top_name(version: u64, id: Uuid) -> String {
+    format!("{version:020}.checkpoint.{id}.json")
+}
+
+/// A file in the log's folder.
+pub fn path(name: &str) -> String {
+    format!("{}/{name}", Layout::DELTA_LOG)
 }
 
 pub fn sidecar_path(name: &str) -> String {
@@ -227,7 +232,7 @@ mod tests {
             part("_delta_log/00000000000000000007.checkpoint.0000000001.0000000002.parquet"),
             Some(Part::Checkpoint(7))
         );
-        assert_eq!(part(&top_path(7, Uuid::nil())), Some(Part::Checkpoint(7)));
+        assert_eq!(part(&path(&top_name(7, Uuid::nil()))), Some(Part::Checkpoint(7)));
         assert_eq!(part(&sidecar_path("00000000000000000007.checkpoint.parquet")), None);
         for other in ["_last_checkpoint", "00000000000000000007.crc", "7.json", ".00000000000000000007.json.1.2"] {
             assert_eq!(part(&format!("_delta_log/{other}")), None, "{other}");

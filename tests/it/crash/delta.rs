@@ -11,17 +11,17 @@ use crate::compact::{plan, scattered};
 use crate::support::delta::{checkpointed, expected, replayed, replayed_until, top, versions};
 use crate::support::lab::{Lab, context, full, line};
 
-/// V2 from the second file on.
-const SIDECARS: Checkpoints = Checkpoints { every: 4, sidecars_above: 1, files_per_sidecar: 4 };
+/// V2 from the first file on, one with each run.
+const SIDECARS: Checkpoints = Checkpoints { every: 1, sidecars_above: 0, files_per_sidecar: 4 };
 
-/// An archive with a table that shows its first version, and a dozen versions after it.
-async fn behind() -> Store {
+/// An archive of so many versions, with a table that shows the first.
+async fn behind(versions: u64, checkpoints: &Checkpoints) -> Store {
     let lab = Lab::new();
-    for number in 0..13 {
+    for number in 0..versions {
         lab.write("a.ndjson", line(&number.to_string(), "2026-08-24T12:00:00Z", ""));
         lab.archive(&["a.ndjson"]).await;
         if number == 0 {
-            delta::publish(&lab.ctx, &Checkpoints::default()).await.unwrap();
+            delta::publish(&lab.ctx, checkpoints).await.unwrap();
         }
     }
     lab.ctx.store
@@ -29,19 +29,19 @@ async fn behind() -> Store {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_that_fails_anywhere_is_made_whole_by_the_next_run() {
-    for checkpoints in [Checkpoints::default(), SIDECARS] {
+    for (checkpoints, newest) in [(Checkpoints::default(), 12_u64), (SIDECARS, 6)] {
         at_every_change(
-            behind,
+            async || behind(newest + 1, &checkpoints).await,
             async |store| delta::publish(&context(store), &checkpoints).await.is_ok(),
             async |store, _, place| {
                 let found = replayed(store).await;
                 assert_eq!(found.len(), versions(store).await.len(), "{place}: each version has one file more");
                 let report = delta::publish(&context(store.clone()), &checkpoints).await;
                 let report = report.unwrap_or_else(|error| panic!("{place}: {}", full(&error)));
-                assert_eq!(report.table_version, 12, "{place}");
+                assert_eq!(report.table_version, newest, "{place}");
                 assert_eq!(replayed(store).await, expected(store).await, "{place}");
-                assert_eq!(checkpointed(store, 12).await, expected(store).await, "{place}");
-                assert_eq!(top(store, 12).await.is_some(), checkpoints == SIDECARS, "{place}");
+                assert_eq!(checkpointed(store, newest).await, expected(store).await, "{place}");
+                assert_eq!(top(store, newest).await.is_some(), checkpoints == SIDECARS, "{place}");
             },
         )
         .await;
@@ -51,9 +51,9 @@ async fn publishing_that_fails_anywhere_is_made_whole_by_the_next_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn publishers_side_by_side_make_one_table() {
     for round in 0..20 {
-        // Every other time there is no table yet.
-        let store = if round % 2 == 0 { behind().await } else { scattered().await };
         let checkpoints = if round % 4 < 2 { Checkpoints::default() } else { SIDECARS };
+        // Every other time there is no table yet.
+        let store = if round % 2 == 0 { behind(13, &checkpoints).await } else { scattered().await };
         let barrier = Arc::new(tokio::sync::Barrier::new(4));
         let run = || {
             let (ctx, barrier) = (context(store.clone()), barrier.clone());

@@ -8,12 +8,12 @@ use tempfile::NamedTempFile;
 
 use super::super::action::Add;
 use super::super::{log, shown_files};
-use super::{Subject, Written, columns};
+use super::{LastCheckpoint, Subject, columns};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Result};
 use crate::progress::Unit;
 
-pub async fn write(ctx: &Ctx, subject: &Subject<'_>) -> Result<Written> {
+pub async fn write(ctx: &Ctx, subject: &Subject<'_>) -> Result<LastCheckpoint> {
     const PHRASE: &str = "write a temporary file";
     let file = NamedTempFile::new().context(PHRASE)?;
     let schema = columns::classic_schema();
@@ -36,5 +36,5 @@ pub async fn write(ctx: &Ctx, subject: &Subject<'_>) -> Result<Written> {
     writer.close().context(PHRASE)?;
     // One that is there already is of the same commit, and so lists the same files.
     ctx.store.put_file_if_absent(&log::checkpoint_path(subject.version), file.path()).await?;
-    Ok(Written { actions: rows + adds, adds })
+    Ok(LastCheckpoint { version: subject.version, size: rows + adds, num_of_add_files: adds, v2_checkpoint: None })
 }

@@ -28,13 +28,16 @@ use super::super::shown_files;
 use super::changes::{ChangeSorter, Changes};
 use super::ranges::{Range, Step, plan, range_of, sizes};
 use super::sidecars::{self, Writer, fresh_uuid};
-use super::{Subject, Written};
+use super::{LastCheckpoint, Subject, TopFile};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
 use crate::progress::{Task, Unit};
 use crate::store::{Listed, Store};
 
-pub async fn write(ctx: &Ctx, log: &Log, subject: &Subject<'_>, files_per_sidecar: u64) -> Result<Written> {
+/// What a top file holds beside the sidecars.
+const HEAD_ACTIONS: u64 = 4;
+
+pub async fn write(ctx: &Ctx, log: &Log, subject: &Subject<'_>, files_per_sidecar: u64) -> Result<LastCheckpoint> {
     let (ranges, changes) = match base(&ctx.store, log).await? {
         Some((version, sidecars)) => since(ctx, log, version, sidecars).await?,
         None => whole(ctx, subject).await?,
@@ -46,10 +49,16 @@ pub async fn write(ctx: &Ctx, log: &Log, subject: &Subject<'_>, files_per_sideca
         return Err(log::unknown(&ctx.store, &why));
     }
     let sidecars = merged(ctx, ranges, changes, files_per_sidecar).await?;
-    let actions = 4 + sidecars.len() as u64 + adds;
-    let path = log::top_path(subject.version, fresh_uuid(ctx)?);
-    ctx.store.put_if_absent(&path, top(subject, sidecars)?).await?;
-    Ok(Written { actions, adds })
+    let size = HEAD_ACTIONS + sidecars.len() as u64 + adds;
+    let name = log::top_name(subject.version, fresh_uuid(ctx)?);
+    let lines = top(subject, sidecars)?;
+    let file = TopFile {
+        path: name.clone(),
+        size_in_bytes: lines.len() as u64,
+        modification_time: ctx.now().as_millisecond(),
+    };
+    ctx.store.put_if_absent(&log::path(&name), lines).await?;
+    Ok(LastCheckpoint { version: subject.version, size, num_of_add_files: adds, v2_checkpoint: Some(file) })
 }
 
 /// The newest checkpoint where it is V2: its version, and its sidecars in the order of their ranges.
@@ -206,7 +215,7 @@ async fn rewritten(
 fn top(subject: &Subject<'_>, sidecars: Vec<Sidecar>) -> Result<Vec<u8>> {
     let (protocol, metadata, txn) = subject.head();
     let checkpoint = CheckpointMetadata { version: subject.version, tags: Default::default() };
-    let head = [
+    let head: [Action; HEAD_ACTIONS as usize] = [
         Action::CheckpointMetadata(checkpoint),
         Action::Protocol(protocol),
         Action::MetaData(metadata),
