@@ -272,7 +272,7 @@ async fn sidecars_that_no_checkpoint_names_are_cleaned_and_never_one_that_is() {
     for version in 0..=newest {
         if let Some(top) = top(store, version).await {
             named.extend(sidecars_of(&top).iter().map(|name| sidecar_path(name)));
-            assert_eq!(checkpointed(store, version).await.is_empty(), false, "version {version} can be read");
+            assert!(!checkpointed(store, version).await.is_empty(), "version {version} can be read");
         }
     }
     assert_eq!(left, named);
