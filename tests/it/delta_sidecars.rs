@@ -78,7 +78,8 @@ async fn readers_see_through_v2_checkpoints_what_a_query_sees() {
 
     // The commit that makes it large asks for the feature.
     at(&tier, THEN, &["archive", &sample_data()]);
-    assert_eq!(publish(&tier)["checkpoint"], 1);
+    let report = publish(&tier);
+    assert_eq!((&report["checkpoint"], &report["upgraded"]), (&1.into(), &true.into()), "{report:#}");
     let lines = commit(&store, 1).await;
     let protocol = &lines.iter().find(|line| line.get("protocol").is_some()).expect("it upgrades")["protocol"];
     assert_eq!(
@@ -100,6 +101,7 @@ async fn readers_see_through_v2_checkpoints_what_a_query_sees() {
         let report = publish(&tier);
         let version = report["table_version"].as_u64().unwrap();
         assert!(Some(version) > before && report["checkpoint"] == version, "{what}: {report:#}");
+        assert_eq!(report["upgraded"], false, "{what}: {report:#}");
         forget_commits(&tier, &store).await;
         assert_eq!(checkpointed(&store, version).await, expected(&store).await, "{what}");
         all_but_polars_agree(&tier, "archive")

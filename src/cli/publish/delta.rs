@@ -91,6 +91,12 @@ pub fn say(app: &App, report: &Report) {
     if let Some(version) = report.checkpoint {
         app.ui.say(&format!("checkpoint of version {version} written"));
     }
+    if report.upgraded {
+        app.ui.warn(
+            "the table is large: from now on its checkpoints are V2, and a reader that does not know the table feature \
+             v2Checkpoint refuses it",
+        );
+    }
     if let Some(line) = lacking(&report.left_out) {
         app.ui.warn(&line);
     }

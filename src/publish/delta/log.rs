@@ -255,4 +255,24 @@ mod tests {
         assert!(!outdated.contains(&commit_path(30)) && !outdated.contains(&checkpoint_path(30)), "{outdated:?}");
         assert_eq!(outdated.len(), 30 + 2);
     }
+
+    #[test]
+    fn a_young_sidecar_may_be_of_a_checkpoint_that_is_being_written() {
+        let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+        let file = |path: String, hours: i64| Listed {
+            path,
+            size_bytes: 1,
+            modified: now - SignedDuration::from_hours(hours),
+            etag: None,
+        };
+        let files = vec![
+            file(commit_path(0), 99),
+            file(path(&top_name(0, Uuid::nil())), 99),
+            file(sidecar_path("young.parquet"), 23),
+            file(sidecar_path("old.parquet"), 24),
+        ];
+        let log = Log { files };
+        assert_eq!(log.old_sidecars(now).collect::<Vec<_>>(), [sidecar_path("old.parquet")]);
+        assert_eq!(log.newest_top(), Some((0, path(&top_name(0, Uuid::nil())).as_str())));
+    }
 }

@@ -21,7 +21,8 @@
 //!
 //! # Cost
 //! One LIST and one GET to see that nothing is due. A commit reads the leaves that differ, not all files; publishing from
-//! nothing and a checkpoint read every leaf, in constant memory.
+//! nothing and a classic checkpoint read every leaf, in constant memory. A V2 checkpoint, which a large table has, reads
+//! and writes what changed since the last.
 
 mod action;
 mod checkpoint;
@@ -72,6 +73,8 @@ pub struct Report {
     pub left_out: Totals,
     /// The version that a checkpoint was written of.
     pub checkpoint: Option<u64>,
+    /// A commit of this run asks of readers that they know V2 checkpoints.
+    pub upgraded: bool,
 }
 
 /// What is due.
@@ -112,12 +115,13 @@ pub async fn publish(ctx: &Ctx, checkpoints: &Checkpoints) -> Result<Report> {
                 }
             },
         };
-        let Commit { draft, head } = commit;
+        let Commit { draft, head, is_upgrade } = commit;
         let (added, removed) = (draft.added, draft.removed);
         let file = draft.finish(&head)?;
         match log::put_commit(&ctx.store, version, file.path()).await? {
             PutOutcome::Created => {
                 report.commits += 1;
+                report.upgraded |= is_upgrade;
                 report.added.add(added.files, added.rows, added.bytes);
                 report.removed.add(removed.files, removed.rows, removed.bytes);
             }
@@ -172,6 +176,8 @@ struct Commit {
     draft: Draft,
     /// What stands before the lines of files.
     head: Vec<Action>,
+    /// From it on the table's checkpoints are V2.
+    is_upgrade: bool,
 }
 
 impl Commit {
@@ -205,7 +211,7 @@ impl Commit {
         if operation == CREATE_TABLE || is_upgrade {
             head.push(Action::Protocol(Protocol::of(&shown)));
         }
-        Commit { draft, head }
+        Commit { draft, head, is_upgrade }
     }
 }
 
