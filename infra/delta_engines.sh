@@ -61,7 +61,7 @@ read_with_spark() {
     fetch "io.delta:delta-spark_2.13:$DELTA_VERSION" "delta-spark_2.13-$DELTA_VERSION.jar"
     fetch "io.delta:delta-storage:$DELTA_VERSION" "delta-storage-$DELTA_VERSION.jar"
     "$python" - "$archive" "$work" "$tools/jars/delta-spark_2.13-$DELTA_VERSION.jar,$tools/jars/delta-storage-$DELTA_VERSION.jar" <<'PY'
-import sys
+import os, sys
 from pyspark.sql import SparkSession
 
 archive, work, jars = sys.argv[1:]
@@ -99,10 +99,13 @@ attempts = {
     "optimize": lambda: spark.sql(f"OPTIMIZE delta.`{archive}`"),
     "vacuum": lambda: spark.sql(f"VACUUM delta.`{archive}`"),
 }
+log = sorted(os.listdir(f"{archive}/_delta_log"))
 for name, attempt in attempts.items():
     try:
         attempt()
-        sys.exit(f"Spark was not refused: {name}")
+        # Where each partition has one file there is nothing to optimize, and no commit to refuse.
+        if name != "optimize" or sorted(os.listdir(f"{archive}/_delta_log")) != log:
+            sys.exit(f"Spark was not refused: {name}")
     except Exception as error:
         if "tier-archive" not in str(error):
             raise
@@ -202,7 +205,7 @@ PY
 }
 
 reference >"$work/expected"
-say "delta-rs, DuckDB and Polars see $(wc -l <"$work/expected") cells"
+say "the readers see $(wc -l <"$work/expected") cells"
 for engine in "${engines[@]}"; do
     # No pipe: what a function starts in a pipe is not stopped at the end.
     "read_with_$engine" >"$work/rows"

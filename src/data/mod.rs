@@ -34,6 +34,7 @@ pub mod range_reader;
 pub mod rewrite;
 pub mod rows;
 pub mod runs;
+pub mod sorted_lines;
 pub mod spill;
 pub mod time;
 pub mod typed;

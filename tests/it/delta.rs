@@ -9,32 +9,41 @@ use serde_json::Value;
 use tier::store::{ClassTime, Location, Store};
 
 use crate::support::delta::{
-    all_agree, checkpointed, commit, expected, log_names, of_a_query, readers_agree, refusals, replayed, rows, versions,
+    Cells, all_agree, all_but_polars_agree, checkpointed, commit, expected, log_names, of_a_query, readers_agree,
+    refusals, replayed, rows, versions,
 };
 use crate::support::lab::{ODD_NAMES, line, lines, lines_of_names};
 use crate::support::minio::fresh_address;
 use crate::support::tier::{Outcome, Tier, sample_data};
 
+/// V2 checkpoints above twenty files, one with each run.
+pub const SIDECARS: &str = "[publish.checkpoints]\nevery = 1\nsidecars_above = 20\nfiles_per_sidecar = 32\n";
+
 /// When the sample week is archived.
-const THEN: &str = "2026-09-01T03:00:00Z";
+pub const THEN: &str = "2026-09-01T03:00:00Z";
 
 /// When it is older than a year.
-const LATER: &str = "2027-09-02T03:00:00Z";
+pub const LATER: &str = "2027-09-02T03:00:00Z";
 
-async fn open(tier: &Tier) -> Store {
+pub async fn open(tier: &Tier) -> Store {
     Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap()
 }
 
-fn at(tier: &Tier, now: &str, args: &[&str]) -> Outcome {
+pub fn at(tier: &Tier, now: &str, args: &[&str]) -> Outcome {
     tier.ok(&[args, &["--archive", "archive", "--now", now]].concat())
 }
 
-fn publish(tier: &Tier) -> Value {
+pub fn publish(tier: &Tier) -> Value {
     tier.json(&["publish", "delta", "--archive", "archive"])
 }
 
 /// A rule for one tenant, in a world where moving a small file pays.
 fn rule(tier: &Tier, tenant: &str, rest: &str) {
+    rule_beside(tier, "", tenant, rest);
+}
+
+/// As [`rule`], beside other settings.
+pub fn rule_beside(tier: &Tier, settings: &str, tenant: &str, rest: &str) {
     let mut prices = include_str!("../../src/model/prices/prices.toml").to_owned();
     for (dear, free) in [
         ("minimum_billed_bytes = 131_072", "minimum_billed_bytes = 0"),
@@ -46,8 +55,8 @@ fn rule(tier: &Tier, tenant: &str, rest: &str) {
     }
     tier.write("prices.toml", prices);
     let text = format!(
-        "[prices]\nfile = \"prices.toml\"\n[lifecycle]\nhorizon = \"9000y\"\n[[lifecycle.rules]]\nname = \"r\"\n\
-         tenant = \"{tenant}\"\nafter = \"1y\"\n{rest}\n"
+        "{settings}[prices]\nfile = \"prices.toml\"\n[lifecycle]\nhorizon = \"9000y\"\n[[lifecycle.rules]]\n\
+         name = \"r\"\ntenant = \"{tenant}\"\nafter = \"1y\"\n{rest}\n"
     );
     tier.write("tier.toml", text);
 }
@@ -135,7 +144,7 @@ async fn readers_see_what_a_query_sees_after_every_change_of_the_archive() {
     assert_eq!(log_names(&tier.path("archive")), Vec::<String>::new());
 }
 
-fn lines_of(tenant: &str, ids: std::ops::Range<u32>) -> String {
+pub fn lines_of(tenant: &str, ids: std::ops::Range<u32>) -> String {
     lines(ids).replace("\"acme\"", &format!("{tenant:?}"))
 }
 
@@ -171,22 +180,25 @@ fn bundles_that_can_be_read_are_left_out_and_counted() {
 
 #[test]
 fn nobody_else_writes_deletes_or_vacuums() {
-    let tier = Tier::new();
-    at(&tier, THEN, &["archive", &sample_data()]);
-    publish(&tier);
-    // What a vacuum of Delta's would take for rubbish.
-    let cell = tier.path("archive/events/date=2026-08-24/event_type=login/tenant_id=acme");
-    fs::write(cell.join("another.parquet"), "not in the table").unwrap();
-    let before = log_names(&tier.path("archive"));
-    let refused = refusals(&tier, "archive");
-    assert_eq!(refused.keys().collect::<Vec<_>>(), ["append", "compact", "delete", "vacuum"]);
-    for (what, words) in refused {
-        assert!(words.as_ref().is_some_and(|words| words.contains("tier-archive")), "{what}: {words:?}");
+    for (settings, read) in [("", all_agree as fn(&Tier, &str) -> Cells), (SIDECARS, all_but_polars_agree)] {
+        let tier = Tier::new();
+        tier.write("tier.toml", settings);
+        at(&tier, THEN, &["archive", &sample_data()]);
+        publish(&tier);
+        // What a vacuum of Delta's would take for rubbish.
+        let cell = tier.path("archive/events/date=2026-08-24/event_type=login/tenant_id=acme");
+        fs::write(cell.join("another.parquet"), "not in the table").unwrap();
+        let before = log_names(&tier.path("archive"));
+        let refused = refusals(&tier, "archive");
+        assert_eq!(refused.keys().collect::<Vec<_>>(), ["append", "compact", "delete", "vacuum"]);
+        for (what, words) in refused {
+            assert!(words.as_ref().is_some_and(|words| words.contains("tier-archive")), "{what}: {words:?}");
+        }
+        assert_eq!(log_names(&tier.path("archive")), before);
+        assert!(cell.join("another.parquet").exists());
+        fs::remove_file(cell.join("another.parquet")).unwrap();
+        read(&tier, "archive");
     }
-    assert_eq!(log_names(&tier.path("archive")), before);
-    assert!(cell.join("another.parquet").exists());
-    fs::remove_file(cell.join("another.parquet")).unwrap();
-    all_agree(&tier, "archive");
 }
 
 #[test]

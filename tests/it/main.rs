@@ -9,6 +9,7 @@ mod cli;
 mod compact;
 mod crash;
 mod delta;
+mod delta_sidecars;
 mod golden;
 mod history;
 mod hostile;

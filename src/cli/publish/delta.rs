@@ -20,7 +20,10 @@ DuckDB, Polars, Spark, Trino and delta-rs then read the archive's folder as a De
 event_type and tenant_id. It shows what `tier query --tiers cold` does, without bundles, as of the version that was
 published last: `[publish] delta = true` in tier.toml publishes after every command that committed. Nobody but tier can
 write to it. Publish before `tier vacuum` deletes the files of older versions: a table that was not brought up to date
-within vacuum's grace names files that are gone.")]
+within vacuum's grace names files that are gone.
+
+Once it has had more than five million files ([publish.checkpoints] sidecars_above) its checkpoints are V2: each writes
+only what changed since the last, and readers must know the table feature v2Checkpoint.")]
 pub struct DeltaArgs {
     /// Print what would be published
     #[arg(long, conflicts_with_all = ["replace", "remove"])]
@@ -47,7 +50,7 @@ pub async fn run(app: &App, args: &DeltaArgs) -> Result<u8> {
     if args.replace {
         delta::remove(ctx).await?;
     }
-    let report = delta::publish(ctx).await?;
+    let report = delta::publish(ctx, &app.settings.file.publish.checkpoints()).await?;
     if app.ui.json {
         app.ui.document(&report)?;
     } else {
@@ -87,6 +90,12 @@ pub fn say(app: &App, report: &Report) {
     app.ui.say(&format!("it has {} with {}", counted(table.files, "file"), counted(table.rows, "event")));
     if let Some(version) = report.checkpoint {
         app.ui.say(&format!("checkpoint of version {version} written"));
+    }
+    if report.upgraded {
+        app.ui.warn(
+            "the table is large: from now on its checkpoints are V2, and a reader that does not know the table feature \
+             v2Checkpoint refuses it",
+        );
     }
     if let Some(line) = lacking(&report.left_out) {
         app.ui.warn(&line);

@@ -43,7 +43,8 @@ impl Follower {
             if newest(&self.app).await? == self.version {
                 return Ok(None);
             }
-            publish::delta::publish(&self.app.context).await.map(Some)
+            let checkpoints = self.app.settings.file.publish.checkpoints();
+            publish::delta::publish(&self.app.context, &checkpoints).await.map(Some)
         };
         let report = published.await.map_err(|error| delta::behind(&self.app, error))?;
         // A command that prints a document has said what is data.

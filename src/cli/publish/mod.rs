@@ -3,6 +3,8 @@
 mod delta;
 mod follow;
 
+use std::num::NonZeroU64;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
@@ -10,6 +12,7 @@ use super::App;
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
 use crate::publish::ddl::{self, Engine, Tenants};
+use crate::publish::delta::Checkpoints;
 
 pub use follow::Follower;
 
@@ -19,6 +22,29 @@ pub use follow::Follower;
 pub struct PublishSection {
     /// Publish the Delta table after every command that committed.
     pub delta: Option<bool>,
+    #[serde(default)]
+    checkpoints: CheckpointsSection,
+}
+
+/// Of the Delta table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckpointsSection {
+    every: Option<NonZeroU64>,
+    sidecars_above: Option<u64>,
+    files_per_sidecar: Option<NonZeroU64>,
+}
+
+impl PublishSection {
+    /// What it says of the Delta table's checkpoints, over the defaults.
+    pub fn checkpoints(&self) -> Checkpoints {
+        let (said, standard) = (&self.checkpoints, Checkpoints::default());
+        Checkpoints {
+            every: said.every.map_or(standard.every, NonZeroU64::get),
+            sidecars_above: said.sidecars_above.unwrap_or(standard.sidecars_above),
+            files_per_sidecar: said.files_per_sidecar.map_or(standard.files_per_sidecar, NonZeroU64::get),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,9 @@ pub const KEYS: [&str; 3] = ["date", "event_type", "tenant_id"];
 /// A writer that does not know it must not write, delete, compact or clean: the data files are the archive's own.
 pub const WRITER_FEATURE: &str = "tier-archive";
 
+/// Of readers and writers.
+const V2_CHECKPOINT: &str = "v2Checkpoint";
+
 /// What a path in the log may hold unencoded: it is a URI. The folders' own `%` are encoded once more.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'=').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -29,6 +32,9 @@ pub enum Action {
     MetaData(MetaData),
     Add(Add),
     Remove(Remove),
+    /// Of a V2 checkpoint alone, as [`Action::Sidecar`] is.
+    CheckpointMetadata(CheckpointMetadata),
+    Sidecar(Sidecar),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +57,9 @@ pub struct Shown {
     /// Of the Delta table; another one each time it is published from nothing.
     pub table_id: String,
     pub created_time: i64,
+    /// Its checkpoints are V2, and stay so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_sidecars: bool,
     #[serde(flatten)]
     pub totals: Totals,
 }
@@ -70,16 +79,30 @@ pub struct Txn {
 pub struct Protocol {
     pub min_reader_version: i32,
     pub min_writer_version: i32,
+    /// From reader version 3 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader_features: Option<Vec<String>>,
     pub writer_features: Vec<String>,
 }
 
 impl Protocol {
-    /// Any reader, and no writer but us. `invariants` is what columns that are never null ask of a writer.
-    pub fn ours() -> Self {
-        Protocol {
-            min_reader_version: 1,
-            min_writer_version: 7,
-            writer_features: [WRITER_FEATURE, "invariants"].map(str::to_owned).to_vec(),
+    /// Any reader that knows the table's checkpoints, and no writer but us. `invariants` is what columns that are never
+    /// null ask of a writer.
+    pub fn of(shown: &Shown) -> Self {
+        let names = |names: &[&str]| names.iter().copied().map(str::to_owned).collect();
+        match shown.has_sidecars {
+            false => Protocol {
+                min_reader_version: 1,
+                min_writer_version: 7,
+                reader_features: None,
+                writer_features: names(&[WRITER_FEATURE, "invariants"]),
+            },
+            true => Protocol {
+                min_reader_version: 3,
+                min_writer_version: 7,
+                reader_features: Some(names(&[V2_CHECKPOINT])),
+                writer_features: names(&[WRITER_FEATURE, "invariants", V2_CHECKPOINT]),
+            },
         }
     }
 }
@@ -105,14 +128,16 @@ pub struct Format {
 impl MetaData {
     pub fn new(shown: &Shown, schema: &Schema) -> Self {
         // A checkpoint lists live files alone: what was removed is the archive's to delete, not a Delta vacuum's.
-        let no_tombstones = ("delta.deletedFileRetentionDuration".to_owned(), "interval 0 hours".to_owned());
+        let no_tombstones = ("delta.deletedFileRetentionDuration", "interval 0 hours");
+        let checkpoints = shown.has_sidecars.then_some(("delta.checkpointPolicy", "v2"));
+        let properties = [no_tombstones].into_iter().chain(checkpoints);
         MetaData {
             id: shown.table_id.clone(),
             name: "events".to_owned(),
             format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
             schema_string: schema_string(schema),
             partition_columns: KEYS.map(str::to_owned).to_vec(),
-            configuration: [no_tombstones].into(),
+            configuration: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             created_time: shown.created_time,
         }
     }
@@ -155,6 +180,48 @@ pub struct Remove {
     pub extended_file_metadata: bool,
     pub partition_values: BTreeMap<String, String>,
     pub size: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointMetadata {
+    pub version: u64,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A file that lists some of a checkpoint's files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecar {
+    /// Its name in the folder of sidecars.
+    pub path: String,
+    pub size_in_bytes: u64,
+    pub modification_time: i64,
+    pub tags: Tags,
+}
+
+/// What the next checkpoint needs to know of a sidecar that it may name again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tags {
+    /// The first path; the others are in order, and before the first of the next sidecar.
+    #[serde(rename = "tier.first")]
+    pub first: String,
+    /// How many; a tag is text.
+    #[serde(rename = "tier.files", with = "text")]
+    pub files: u64,
+}
+
+mod text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<u64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Add {

@@ -58,7 +58,8 @@ impl Draft {
 
 const PHRASE: &str = "write a commit of the Delta table to a temporary file";
 
-fn write_line(out: &mut impl Write, action: &Action) -> Result<()> {
+/// Writes an action as the log has it.
+pub fn write_line(out: &mut impl Write, action: &Action) -> Result<()> {
     serde_json::to_writer(&mut *out, action).context(PHRASE)?;
     out.write_all(b"\n").context(PHRASE)
 }

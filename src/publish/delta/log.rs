@@ -1,9 +1,10 @@
 //! The folder `_delta_log/`: which versions there are, and what the newest of them shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::action::{Action, Shown};
 use crate::error::{Context, Error, Result};
@@ -15,6 +16,9 @@ const HEAD_BYTES: u64 = 64 << 10;
 /// Delta's own default of `delta.logRetentionDuration`.
 const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// A sidecar that is younger may be of a checkpoint that is being written.
+const SIDECAR_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
 /// Where readers begin; advisory.
 pub const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
@@ -24,6 +28,20 @@ pub fn commit_path(version: u64) -> String {
 
 pub fn checkpoint_path(version: u64) -> String {
     format!("{}/{version:020}.checkpoint.parquet", Layout::DELTA_LOG)
+}
+
+/// The name of the top file of a V2 checkpoint.
+pub fn top_name(version: u64, id: Uuid) -> String {
+    format!("{version:020}.checkpoint.{id}.json")
+}
+
+/// A file in the log's folder.
+pub fn path(name: &str) -> String {
+    format!("{}/{name}", Layout::DELTA_LOG)
+}
+
+pub fn sidecar_path(name: &str) -> String {
+    format!("{}/_sidecars/{name}", Layout::DELTA_LOG)
 }
 
 /// What a file of the log is.
@@ -86,6 +104,34 @@ impl Log {
     /// The version of the newest checkpoint.
     pub fn newest_checkpoint(&self) -> Option<u64> {
         self.checkpoints().map(|(version, _)| version).max()
+    }
+
+    /// The top files of V2 checkpoints.
+    pub fn tops(&self) -> impl Iterator<Item = &str> {
+        self.checkpoints().map(|(_, file)| file.path.as_str()).filter(|path| path.ends_with(".json"))
+    }
+
+    /// The newest checkpoint where it is V2: its version and its top file. Of several for one version any is as good.
+    pub fn newest_top(&self) -> Option<(u64, &str)> {
+        let newest = self.newest_checkpoint()?;
+        let top = self.tops().filter(|path| part(path) == Some(Part::Checkpoint(newest))).max()?;
+        Some((newest, top))
+    }
+
+    /// The commits of later versions than one, in order.
+    pub fn commits_after<'a>(&'a self, base: u64) -> BTreeMap<u64, &'a Listed> {
+        let commit = |file: &'a Listed| match part(&file.path) {
+            Some(Part::Commit(version)) if version > base => Some((version, file)),
+            _ => None,
+        };
+        self.files.iter().filter_map(commit).collect()
+    }
+
+    /// The sidecars that are not of a checkpoint at work.
+    pub fn old_sidecars(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let is_old = move |file: &&Listed| now.duration_since(file.modified) >= SIDECAR_GRACE;
+        let folder = sidecar_path("");
+        self.files.iter().filter(is_old).map(|file| file.path.as_str()).filter(move |path| path.starts_with(&folder))
     }
 
     /// What the table shows now; `archive` is the archive's id.
@@ -186,6 +232,8 @@ mod tests {
             part("_delta_log/00000000000000000007.checkpoint.0000000001.0000000002.parquet"),
             Some(Part::Checkpoint(7))
         );
+        assert_eq!(part(&path(&top_name(7, Uuid::nil()))), Some(Part::Checkpoint(7)));
+        assert_eq!(part(&sidecar_path("00000000000000000007.checkpoint.parquet")), None);
         for other in ["_last_checkpoint", "00000000000000000007.crc", "7.json", ".00000000000000000007.json.1.2"] {
             assert_eq!(part(&format!("_delta_log/{other}")), None, "{other}");
         }
@@ -206,5 +254,25 @@ mod tests {
         assert!(outdated.contains(&commit_path(29)) && outdated.contains(&checkpoint_path(20)), "{outdated:?}");
         assert!(!outdated.contains(&commit_path(30)) && !outdated.contains(&checkpoint_path(30)), "{outdated:?}");
         assert_eq!(outdated.len(), 30 + 2);
+    }
+
+    #[test]
+    fn a_young_sidecar_may_be_of_a_checkpoint_that_is_being_written() {
+        let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+        let file = |path: String, hours: i64| Listed {
+            path,
+            size_bytes: 1,
+            modified: now - SignedDuration::from_hours(hours),
+            etag: None,
+        };
+        let files = vec![
+            file(commit_path(0), 99),
+            file(path(&top_name(0, Uuid::nil())), 99),
+            file(sidecar_path("young.parquet"), 23),
+            file(sidecar_path("old.parquet"), 24),
+        ];
+        let log = Log { files };
+        assert_eq!(log.old_sidecars(now).collect::<Vec<_>>(), [sidecar_path("old.parquet")]);
+        assert_eq!(log.newest_top(), Some((0, path(&top_name(0, Uuid::nil())).as_str())));
     }
 }

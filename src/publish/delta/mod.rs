@@ -21,7 +21,8 @@
 //!
 //! # Cost
 //! One LIST and one GET to see that nothing is due. A commit reads the leaves that differ, not all files; publishing from
-//! nothing and a checkpoint read every leaf, in constant memory.
+//! nothing and a classic checkpoint read every leaf, in constant memory. A V2 checkpoint, which a large table has, reads
+//! and writes what changed since the last.
 
 mod action;
 mod checkpoint;
@@ -41,17 +42,17 @@ use crate::scan::{ChangedFiles, Side};
 use crate::store::PutOutcome;
 
 use action::{Action, CommitInfo, MetaData, Protocol, Shown, Txn, is_shown};
+use checkpoint::Subject;
 use draft::Draft;
 use log::{Log, Tip};
+
+pub use checkpoint::Checkpoints;
 
 /// Leaves read at once.
 const LEAVES_IN_FLIGHT: usize = 8;
 
 /// Lost races before giving up: each means that somebody else made progress.
 const MAX_RACES: usize = 64;
-
-/// Commits that a reader replays at most; Delta's own default of `delta.checkpointInterval`.
-const CHECKPOINT_EVERY: u64 = 10;
 
 /// A first commit of more files has a checkpoint at once: its JSON is slow to read.
 const CHECKPOINT_FILES: u64 = 10_000;
@@ -72,6 +73,8 @@ pub struct Report {
     pub left_out: Totals,
     /// The version that a checkpoint was written of.
     pub checkpoint: Option<u64>,
+    /// A commit of this run asks of readers that they know V2 checkpoints.
+    pub upgraded: bool,
 }
 
 /// What is due.
@@ -86,7 +89,7 @@ pub struct Due {
 }
 
 /// Brings the table to the newest version, or makes it. Safe to run twice, and by several at once.
-pub async fn publish(ctx: &Ctx) -> Result<Report> {
+pub async fn publish(ctx: &Ctx, checkpoints: &Checkpoints) -> Result<Report> {
     let mut report = Report::default();
     let mut races = 0;
     while races < MAX_RACES {
@@ -96,11 +99,14 @@ pub async fn publish(ctx: &Ctx) -> Result<Report> {
         let newest = Snapshot::open(&ctx.store).await?;
         let (version, commit) = match log.tip(&ctx.store, &newest.root().document.table_id).await? {
             Tip::Unknown(why) => return Err(log::unknown(&ctx.store, &why)),
-            Tip::None => (0, first(ctx, &newest).await?),
-            Tip::Ours { version, shown } => match next(ctx, &shown, &newest).await? {
+            Tip::None => (0, first(ctx, &newest, checkpoints).await?),
+            Tip::Ours { version, shown } => match next(ctx, &shown, &newest, checkpoints).await? {
                 Some(commit) => (version + 1, commit),
                 None => {
-                    report.checkpoint = care(ctx, &log, version, &shown, &newest).await?;
+                    report.checkpoint = {
+                        let subject = Subject { version, shown: &shown, snapshot: &newest };
+                        care(ctx, &log, checkpoints, subject).await?
+                    };
                     report.archive_version = newest.version();
                     report.table_version = version;
                     report.left_out = left_out(&newest, shown.totals);
@@ -109,12 +115,13 @@ pub async fn publish(ctx: &Ctx) -> Result<Report> {
                 }
             },
         };
-        let Commit { draft, head } = commit;
+        let Commit { draft, head, is_upgrade } = commit;
         let (added, removed) = (draft.added, draft.removed);
         let file = draft.finish(&head)?;
         match log::put_commit(&ctx.store, version, file.path()).await? {
             PutOutcome::Created => {
                 report.commits += 1;
+                report.upgraded |= is_upgrade;
                 report.added.add(added.files, added.rows, added.bytes);
                 report.removed.add(removed.files, removed.rows, removed.bytes);
             }
@@ -161,20 +168,34 @@ pub async fn remove(ctx: &Ctx) -> Result<usize> {
     Log::list(&ctx.store).await?.remove(&ctx.store).await
 }
 
+/// The operation of the first commit.
+const CREATE_TABLE: &str = "CREATE TABLE";
+
 /// A commit that is ready to be put.
 struct Commit {
     draft: Draft,
     /// What stands before the lines of files.
     head: Vec<Action>,
+    /// From it on the table's checkpoints are V2.
+    is_upgrade: bool,
 }
 
 impl Commit {
     /// Of the files in `draft`, which bring a table of `before` to `after`.
-    fn new(draft: Draft, before: Shown, after: &Snapshot, operation: &str, has_new_columns: bool) -> Self {
+    fn new(
+        draft: Draft,
+        before: Shown,
+        after: &Snapshot,
+        operation: &str,
+        has_new_columns: bool,
+        checkpoints: &Checkpoints,
+    ) -> Self {
         let document = &after.root().document;
         let mut totals = less(before.totals, draft.removed);
         totals.add(draft.added.files, draft.added.rows, draft.added.bytes);
-        let shown = Shown { root_version: after.version(), totals, ..before };
+        let has_sidecars = before.has_sidecars || totals.files > checkpoints.sidecars_above;
+        let is_upgrade = has_sidecars && !before.has_sidecars;
+        let shown = Shown { root_version: after.version(), totals, has_sidecars, ..before };
         let mut head = vec![
             Action::CommitInfo(CommitInfo {
                 timestamp: document.time.as_millisecond(),
@@ -184,10 +205,13 @@ impl Commit {
             }),
             Action::Txn(txn(after, &shown)),
         ];
-        if has_new_columns {
+        if has_new_columns || is_upgrade {
             head.push(Action::MetaData(MetaData::new(&shown, after.schema())));
         }
-        Commit { draft, head }
+        if operation == CREATE_TABLE || is_upgrade {
+            head.push(Action::Protocol(Protocol::of(&shown)));
+        }
+        Commit { draft, head, is_upgrade }
     }
 }
 
@@ -197,7 +221,7 @@ fn txn(snapshot: &Snapshot, shown: &Shown) -> Txn {
 }
 
 /// The table's first commit: all there is in the newest version.
-async fn first(ctx: &Ctx, newest: &Snapshot) -> Result<Commit> {
+async fn first(ctx: &Ctx, newest: &Snapshot, checkpoints: &Checkpoints) -> Result<Commit> {
     let document = &newest.root().document;
     let mut draft = Draft::new(document.time, true);
     let total = left_out(newest, Totals::default()).files;
@@ -209,15 +233,18 @@ async fn first(ctx: &Ctx, newest: &Snapshot) -> Result<Commit> {
         task.advance(files.len() as u64);
     }
     let table_id = Uuid::try_parse(&ctx.random.id()).context("make the Delta table's id")?.to_string();
-    let nothing =
-        Shown { root_version: 0, table_id, created_time: document.time.as_millisecond(), totals: Totals::default() };
-    let mut commit = Commit::new(draft, nothing, newest, "CREATE TABLE", true);
-    commit.head.push(Action::Protocol(Protocol::ours()));
-    Ok(commit)
+    let nothing = Shown {
+        root_version: 0,
+        table_id,
+        created_time: document.time.as_millisecond(),
+        has_sidecars: false,
+        totals: Totals::default(),
+    };
+    Ok(Commit::new(draft, nothing, newest, CREATE_TABLE, true, checkpoints))
 }
 
 /// The commit of the first version after the one shown that changes the table; `None` where no version does.
-async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot) -> Result<Option<Commit>> {
+async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot, checkpoints: &Checkpoints) -> Result<Option<Commit>> {
     if shown.root_version > newest.version() {
         let message =
             format!("it shows version {} of an archive whose newest is {}", shown.root_version, newest.version());
@@ -255,23 +282,31 @@ async fn next(ctx: &Ctx, shown: &Shown, newest: &Snapshot) -> Result<Option<Comm
                 Side::After => files.iter().try_for_each(|file| draft.add(file))?,
             }
         }
-        return Ok(Some(Commit::new(draft, shown.clone(), &after, &operation.kind.to_uppercase(), has_new_columns)));
+        let operation = operation.kind.to_uppercase();
+        return Ok(Some(Commit::new(draft, shown.clone(), &after, &operation, has_new_columns, checkpoints)));
     }
     Ok(None)
 }
 
 /// Writes the checkpoint that is due, and deletes what is no longer needed before an old one.
-async fn care(ctx: &Ctx, log: &Log, version: u64, shown: &Shown, snapshot: &Snapshot) -> Result<Option<u64>> {
+async fn care(ctx: &Ctx, log: &Log, checkpoints: &Checkpoints, subject: Subject<'_>) -> Result<Option<u64>> {
+    let (version, shown) = (subject.version, subject.shown);
     let is_due = match log.newest_checkpoint() {
-        Some(checkpoint) => version >= checkpoint + CHECKPOINT_EVERY,
-        None => version >= CHECKPOINT_EVERY || shown.totals.files > CHECKPOINT_FILES,
+        Some(checkpoint) => version >= checkpoint + checkpoints.every,
+        None => version >= checkpoints.every || shown.totals.files > CHECKPOINT_FILES || shown.has_sidecars,
     };
     if !is_due {
         return Ok(None);
     }
-    let metadata = MetaData::new(shown, snapshot.schema());
-    checkpoint::write(ctx, version, (Protocol::ours(), metadata, txn(snapshot, shown)), snapshot).await?;
-    ctx.store.delete(log.outdated(ctx.now())).await.context("delete outdated files of the Delta log")?;
+    checkpoint::write(ctx, log, checkpoints, subject).await?;
+    let outdated = log.outdated(ctx.now());
+    if !outdated.is_empty() {
+        let clean = async {
+            ctx.store.delete(outdated.clone()).await?;
+            checkpoint::clean(ctx, log, &outdated).await
+        };
+        clean.await.context("delete outdated files of the Delta log")?;
+    }
     Ok(Some(version))
 }
 

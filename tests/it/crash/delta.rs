@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use tier::archive;
-use tier::publish::delta;
+use tier::publish::delta::{self, Checkpoints};
 use tier::store::Store;
 
 use super::faults::at_every_change;
 use crate::compact::{plan, scattered};
-use crate::support::delta::{checkpointed, expected, replayed, versions};
+use crate::support::delta::{checkpointed, expected, replayed, replayed_until, top, versions};
 use crate::support::lab::{Lab, context, full, line};
 
-/// An archive with a table that shows its first version, and a dozen versions after it.
-async fn behind() -> Store {
+/// V2 from the first file on, one with each run.
+const SIDECARS: Checkpoints = Checkpoints { every: 1, sidecars_above: 0, files_per_sidecar: 4 };
+
+/// An archive of so many versions, with a table that shows the first.
+async fn behind(versions: u64, checkpoints: &Checkpoints) -> Store {
     let lab = Lab::new();
-    for number in 0..13 {
+    for number in 0..versions {
         lab.write("a.ndjson", line(&number.to_string(), "2026-08-24T12:00:00Z", ""));
         lab.archive(&["a.ndjson"]).await;
         if number == 0 {
-            delta::publish(&lab.ctx).await.unwrap();
+            delta::publish(&lab.ctx, checkpoints).await.unwrap();
         }
     }
     lab.ctx.store
@@ -26,33 +29,37 @@ async fn behind() -> Store {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_that_fails_anywhere_is_made_whole_by_the_next_run() {
-    at_every_change(
-        behind,
-        async |store| delta::publish(&context(store)).await.is_ok(),
-        async |store, _, place| {
-            let found = replayed(store).await;
-            assert_eq!(found.len(), versions(store).await.len(), "{place}: each version has one file more");
-            let report = delta::publish(&context(store.clone())).await;
-            let report = report.unwrap_or_else(|error| panic!("{place}: {}", full(&error)));
-            assert_eq!(report.table_version, 12, "{place}");
-            assert_eq!(replayed(store).await, expected(store).await, "{place}");
-            assert_eq!(checkpointed(store, 12).await, expected(store).await, "{place}");
-        },
-    )
-    .await;
+    for (checkpoints, newest) in [(Checkpoints::default(), 12_u64), (SIDECARS, 6)] {
+        at_every_change(
+            async || behind(newest + 1, &checkpoints).await,
+            async |store| delta::publish(&context(store), &checkpoints).await.is_ok(),
+            async |store, _, place| {
+                let found = replayed(store).await;
+                assert_eq!(found.len(), versions(store).await.len(), "{place}: each version has one file more");
+                let report = delta::publish(&context(store.clone()), &checkpoints).await;
+                let report = report.unwrap_or_else(|error| panic!("{place}: {}", full(&error)));
+                assert_eq!(report.table_version, newest, "{place}");
+                assert_eq!(replayed(store).await, expected(store).await, "{place}");
+                assert_eq!(checkpointed(store, newest).await, expected(store).await, "{place}");
+                assert_eq!(top(store, newest).await.is_some(), checkpoints == SIDECARS, "{place}");
+            },
+        )
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn publishers_side_by_side_make_one_table() {
     for round in 0..20 {
+        let checkpoints = if round % 4 < 2 { Checkpoints::default() } else { SIDECARS };
         // Every other time there is no table yet.
-        let store = if round % 2 == 0 { behind().await } else { scattered().await };
+        let store = if round % 2 == 0 { behind(13, &checkpoints).await } else { scattered().await };
         let barrier = Arc::new(tokio::sync::Barrier::new(4));
         let run = || {
             let (ctx, barrier) = (context(store.clone()), barrier.clone());
             tokio::spawn(async move {
                 barrier.wait().await;
-                delta::publish(&ctx).await
+                delta::publish(&ctx, &checkpoints).await
             })
         };
         let mut commits = 0;
@@ -62,6 +69,9 @@ async fn publishers_side_by_side_make_one_table() {
             assert_eq!(report.table_version + 1, versions(&store).await.len() as u64, "round {round}");
         }
         assert_eq!(replayed(&store).await, expected(&store).await, "round {round}");
+        if round % 2 == 0 {
+            assert_eq!(checkpointed(&store, 12).await, expected(&store).await, "round {round}");
+        }
         assert_eq!(commits, if round % 2 == 0 { 12 } else { 1 }, "round {round}: each commit is somebody's");
     }
 }
@@ -89,10 +99,13 @@ async fn a_table_that_is_followed_while_the_archive_changes_ends_where_it_does()
     };
     let ctx = context(store.clone());
     while !writer.is_finished() {
-        delta::publish(&ctx).await.unwrap_or_else(|error| panic!("{}", full(&error)));
+        let report = delta::publish(&ctx, &SIDECARS).await.unwrap_or_else(|error| panic!("{}", full(&error)));
+        if let Some(version) = report.checkpoint {
+            assert_eq!(checkpointed(&store, version).await, replayed_until(&store, version).await);
+        }
     }
     writer.await.unwrap();
-    let report = delta::publish(&ctx).await.unwrap();
+    let report = delta::publish(&ctx, &SIDECARS).await.unwrap();
     assert_eq!(replayed(&store).await, expected(&store).await);
     assert!(report.table_version > 10, "{report:#?}");
 }
