@@ -4,6 +4,7 @@ mod archive;
 mod archived_queries;
 mod bundle;
 mod bundles;
+mod cache;
 mod classes;
 mod cli;
 mod compact;
