@@ -1,6 +1,7 @@
 //! `tier archive`: exports or the hot tier in, a boring night in four lines out.
 
 pub mod hot;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::archive::{self, ArchivePlan, ArchiveReport, ArchiveRequest, DeadLette
 use crate::error::{Error, Result};
 use crate::exports::Format;
 use crate::model::{ColumnType, Reason};
+
+pub use upkeep::CompactSection;
+use upkeep::Upkeep;
 
 const DEFAULT_MEMORY: &str = "512MB";
 pub const DEFAULT_ACCEPT_FUTURE: &str = "24h";
@@ -144,8 +148,15 @@ async fn exports(app: &App, args: &ArchiveArgs) -> Result<()> {
         let plan = archive::plan(&app.context, &request).await?;
         return if app.ui.json { app.ui.document(&plan) } else { app.ui.data(&show_plan(&plan)) };
     }
+    let upkeep = Upkeep::of(app)?;
     let report = archive::archive(&app.context, &request).await?;
-    print(app, &report, &request)
+    let done = upkeep.after(app, !report.committed.is_empty()).await;
+    if app.ui.json {
+        return app.ui.document(&done.beside(&report));
+    }
+    print(app, &report, &request)?;
+    done.say(app);
+    Ok(())
 }
 
 impl DecodeArgs {

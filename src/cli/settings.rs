@@ -6,11 +6,13 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use super::archive::CompactSection;
 use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
 use super::parse::parse_time;
 use super::policy::{BudgetSection, LifecycleSection};
 use super::publish::PublishSection;
+use super::vacuum::VacuumSection;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
@@ -50,6 +52,10 @@ pub struct FileSettings {
     pub budget: BudgetSection,
     #[serde(default)]
     pub publish: PublishSection,
+    #[serde(default)]
+    pub compact: CompactSection,
+    #[serde(default)]
+    pub vacuum: VacuumSection,
 }
 
 /// Of archives whose storage classes are simulated: a local folder.
