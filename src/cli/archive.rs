@@ -30,6 +30,7 @@ Examples:
   tier archive --from-hot
   tier archive --seal 2026-08-24
 
+What was committed is followed by a bounded part of the merging that is due, as `[compact]` in tier.toml says.
 Exit codes: 0 done (some dead letters may be kept), 1 failed and nothing was archived, 2 usage, 6 try again,
 7 done, but closed days of the hot tier expire soon and are not archived.")]
 pub struct ArchiveArgs {
