@@ -311,6 +311,33 @@ fn settings_say_how_long_roots_are_kept_and_what_is_pinned() {
     assert!(refused.code == Some(2) && refused.stderr.contains("version 2, which has expired already"), "{refused:#?}");
 }
 
+#[test]
+fn a_restore_job_pins_the_version_it_is_of_until_its_window_ends() {
+    let tier = Tier::new();
+    tier.write("tier.toml", "[archive]\nurl = \"archive\"\n");
+    tier.write("a.ndjson", lines(0..20));
+    tier.write("b.ndjson", line("x", "2026-08-25T12:00:00Z", "") + "\n");
+    tier.ok(&["archive", "a.ndjson"]);
+    tier.ok(&["archive", "b.ndjson"]);
+    tier.ok(&["revert", "2", "--yes"]);
+    let in_days = |days: i64| (Clock::System.now() + SignedDuration::from_hours(24 * days)).to_string();
+    let job = |cancelled: Option<String>| {
+        let job = serde_json::json!({
+            "format_version": 1, "id": "0123456789ab", "version": 2, "sql": "SELECT 1", "files": [],
+            "retrieval": "bulk", "days": 30, "created": in_days(0), "asked": in_days(0), "complete": in_days(0),
+            "until": in_days(30), "cancelled": cancelled,
+        });
+        tier.write("archive/_tier/restore/0123456789ab.json", job.to_string());
+    };
+    let plan = |days: i64| tier.json(&["vacuum", "--dry-run", "--now", &in_days(days)]);
+    job(None);
+    let kept = &plan(20)["kept"];
+    assert_eq!((&kept[0]["version"], &kept[0]["by"]), (&2.into(), &"restore job 0123456789ab".into()), "{kept:#}");
+    assert_eq!((&plan(31)["kept"], &plan(31)["expires"]), (&serde_json::json!([]), &serde_json::json!([2])));
+    job(Some(in_days(1)));
+    assert_eq!(plan(20)["expires"], serde_json::json!([2]));
+}
+
 /// Its files are on disk: an external reader may open them at any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_that_the_delta_table_shows_is_pinned_until_it_is_published_again() {
@@ -332,4 +359,33 @@ async fn the_version_that_the_delta_table_shows_is_pinned_until_it_is_published_
     tier.ok(&["publish", "delta"]);
     tier.ok(&["vacuum", "--yes", "--now", &later]);
     assert!(shown.iter().all(|file| !tier.path("archive").join(&file.path).exists()));
+}
+
+/// A vacuum that fails or dies anywhere is made whole by the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_that_fails_anywhere_is_made_whole_by_the_next() {
+    for fault in Fault::ALL {
+        let mut at = 1;
+        loop {
+            let (lab, of_2) = reverted().await;
+            let (later, plan) = (in_days(&lab.ctx, 8), Plan::new(fault, at));
+            let expected = rows(&lab.ctx.store).await;
+            let store = lab.ctx.store.decorated(|inner| FaultStore::over(inner, plan.clone()));
+            let faulty = Context { store, ..later.clone() };
+            let decided = vacuum::plan(&faulty, &Retention::of(WEEK)).await.unwrap();
+            let _ = vacuum::apply(&faulty, &decided).await;
+            check_versions(&lab.ctx.store).await;
+            assert_eq!(rows(&lab.ctx.store).await, expected, "{fault:?} at {at}");
+            let again = vacuum::plan(&later, &Retention::of(WEEK)).await.unwrap();
+            apply(&later, &again).await;
+            assert!(objects(&lab.ctx.store).await.iter().all(|path| !of_2.contains(path)), "{fault:?} at {at}");
+            let error = Snapshot::at_version(&lab.ctx.store, 2).await.expect_err("it has expired");
+            assert_eq!(error.stable_code(), "expired-version", "{fault:?} at {at}");
+            if !plan.was_reached() {
+                assert!(at > 3, "a commit, a stub, deletions");
+                break;
+            }
+            at += 1;
+        }
+    }
 }
