@@ -155,6 +155,11 @@ impl Operation {
         matches!(self.kind.as_str(), "vacuum" | "merge")
     }
 
+    /// Whether the archive has files of the same paths as before, even if their classes changed.
+    pub fn keeps_paths(&self) -> bool {
+        self.keeps_files() || self.kind == "state"
+    }
+
     /// Whether every cell has the same events as before, wherever they lie by then.
     pub fn keeps_events(&self) -> bool {
         self.keeps_files() || matches!(self.kind.as_str(), "compact" | "replace" | "state" | "hold")

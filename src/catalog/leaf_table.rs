@@ -64,6 +64,18 @@ impl LeafTable {
         self.pick(wanted).with_context(|| format!("read leaf {}", self.leaf.path))
     }
 
+    /// Hands out the path of each file that is still alive, with that of its pack.
+    pub fn paths(&self, mut take: impl FnMut(&str, Option<&str>) -> Result<()>) -> Result<()> {
+        let (path, packs) = (table::texts(&self.batch, "path")?, packs(&self.batch)?);
+        let mut deleted = self.leaf.deleted.iter().peekable();
+        for row in 0..self.batch.num_rows() {
+            if deleted.next_if(|gone| **gone == row as u32).is_none() {
+                take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn pick(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
         let batch = &self.batch;
         let ranges = ranges::decode(batch)?;

@@ -54,6 +54,14 @@ pub struct Lease {
     renewing: JoinHandle<()>,
 }
 
+/// A nightly job at work, as its lease tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiveRun {
+    pub host: String,
+    pub pid: u32,
+    pub since: Timestamp,
+}
+
 /// Set when somebody else took the lease over.
 type Lost = Arc<AtomicBool>;
 
@@ -80,6 +88,13 @@ impl Lease {
             }
         }
         Err(Error::new(Kind::TryAgain, "other nightly jobs keep taking the lease").hint("run it again later"))
+    }
+
+    /// Who holds it now, if anybody does.
+    pub async fn holder(ctx: &Ctx) -> Result<Option<LiveRun>> {
+        let newest = newest(&ctx.store).await?;
+        let held = newest.filter(|(_, holder)| holder.is_held_until(ctx.now()).is_some());
+        Ok(held.map(|(_, Holder { host, pid, taken_at, .. })| LiveRun { host, pid, since: taken_at }))
     }
 
     fn hold(ctx: &Ctx, number: u64, holder: Holder) -> Self {

@@ -39,7 +39,7 @@ pub use leaf::{
     FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf, write_leaves,
 };
 pub use leaf_table::LeafTable;
-pub use lease::{Lease, this_host};
+pub use lease::{Lease, LiveRun, this_host};
 pub use ledger::read as read_ledger;
 pub use ranges::{Covered, RangeColumns};
 pub use rebuilt::{Leaves, Rebuilt, Remains, commit_rebuilt};

@@ -1,6 +1,7 @@
 //! `tier archive`: exports or the hot tier in, a boring night in four lines out.
 
 pub mod hot;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::exports::Format;
 use crate::model::{ColumnType, Reason};
 
+pub use upkeep::CompactSection;
+use upkeep::Upkeep;
+
 const DEFAULT_MEMORY: &str = "512MB";
 pub const DEFAULT_ACCEPT_FUTURE: &str = "24h";
 
@@ -26,6 +30,7 @@ Examples:
   tier archive --from-hot
   tier archive --seal 2026-08-24
 
+What was committed is followed by a bounded part of the merging that is due, as `[compact]` in tier.toml says.
 Exit codes: 0 done (some dead letters may be kept), 1 failed and nothing was archived, 2 usage, 6 try again,
 7 done, but closed days of the hot tier expire soon and are not archived.")]
 pub struct ArchiveArgs {
@@ -144,8 +149,15 @@ async fn exports(app: &App, args: &ArchiveArgs) -> Result<()> {
         let plan = archive::plan(&app.context, &request).await?;
         return if app.ui.json { app.ui.document(&plan) } else { app.ui.data(&show_plan(&plan)) };
     }
+    let upkeep = Upkeep::of(app)?;
     let report = archive::archive(&app.context, &request).await?;
-    print(app, &report, &request)
+    let done = upkeep.after(app, !report.committed.is_empty()).await;
+    if app.ui.json {
+        return app.ui.document(&done.beside(&report));
+    }
+    print(app, &report, &request)?;
+    done.say(app);
+    Ok(())
 }
 
 impl DecodeArgs {

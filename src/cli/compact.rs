@@ -21,11 +21,14 @@ const MAX_TARGET_BYTES: u64 = 512 << 20;
 Examples:
   tier compact --dry-run
   tier compact --date 2026-08-01..2026-08-31 --tenant acme
-  tier compact --max-bytes 10GB            # every night a little, the best first
+  tier compact --max-bytes 10GB            # a little, the best first
   tier compact --catalog                   # fewer leaves to read for each query
 
 Files of a bundle, of an archived class, under a legal hold, or inside their
-class's minimum duration stay. The replaced files go with `tier vacuum`.")]
+class's minimum duration stay. The replaced files go with `tier vacuum`.
+
+After its commit `tier archive` merges the catalog's lists by itself, and small
+files where tier.toml says how much: `[compact] cells = \"1GiB\"`.")]
 pub struct CompactArgs {
     /// Only these dates: DATE or DATE..DATE
     #[arg(long, value_name = "DATES")]

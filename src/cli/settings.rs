@@ -6,11 +6,13 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use super::archive::CompactSection;
 use super::args::{Global, OnArchived, OnHotError};
 use super::hot_settings::HotSection;
 use super::parse::{parse_bytes, parse_time};
 use super::policy::{BudgetSection, LifecycleSection};
 use super::publish::PublishSection;
+use super::vacuum::VacuumSection;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::hot::HotSettings;
@@ -51,6 +53,10 @@ pub struct FileSettings {
     pub budget: BudgetSection,
     #[serde(default)]
     pub publish: PublishSection,
+    #[serde(default)]
+    pub compact: CompactSection,
+    #[serde(default)]
+    pub vacuum: VacuumSection,
     #[serde(default)]
     pub cache: CacheSection,
 }

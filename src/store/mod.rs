@@ -34,6 +34,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
@@ -363,17 +364,22 @@ impl Store {
 
     /// Objects whose path begins with the folder `prefix`, after `after` where it is given, in no particular order.
     pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>> {
+        self.listing(prefix, after).try_collect().await
+    }
+
+    /// As [`Store::list`], one object at a time.
+    pub fn listing(&self, prefix: &str, after: Option<&str>) -> BoxStream<'static, Result<Listed>> {
         let full = self.object_path(prefix);
         let stream = match after {
             Some(after) => self.inner.list_with_offset(Some(&full), &self.object_path(after)),
             None => self.inner.list(Some(&full)),
         };
-        stream
-            .map_err(explain)
-            .and_then(|meta| async move { self.listed(meta) })
-            .try_collect()
-            .await
-            .with_context(|| format!("list {}", self.address(prefix)))
+        let (store, address) = (self.clone(), self.address(prefix));
+        let listed = move |meta: object_store::Result<ObjectMeta>| {
+            let listed = meta.map_err(explain).and_then(|meta| store.listed(meta));
+            listed.with_context(|| format!("list {address}"))
+        };
+        stream.map(listed).boxed()
     }
 
     /// An object as a listing would show it, or `None` when there is none.

@@ -37,5 +37,7 @@ mod store;
 mod story;
 mod story_s3;
 mod support;
+mod upkeep;
+mod vacuum;
 mod vault;
 mod verify;

@@ -73,7 +73,7 @@ fn later(store: &Store) -> Context {
 
 async fn vacuum(store: &Store) {
     let ctx = later(store);
-    let plan = tier::vacuum::plan(&ctx, std::time::Duration::ZERO).await.unwrap();
+    let plan = tier::vacuum::plan(&ctx, &tier::vacuum::Retention::of(std::time::Duration::ZERO)).await.unwrap();
     tier::vacuum::apply(&ctx, &plan).await.unwrap();
 }
 

@@ -196,7 +196,7 @@ async fn vacuum(lab: &Lab) -> String {
     // Later than every file, whatever the clock of the machine says.
     let later =
         Context { clock: Clock::Fixed("2200-01-01T00:00:00Z".parse().unwrap()), ..context(lab.ctx.store.clone()) };
-    let plan = tier::vacuum::plan(&later, std::time::Duration::ZERO).await.unwrap();
+    let plan = tier::vacuum::plan(&later, &tier::vacuum::Retention::of(std::time::Duration::ZERO)).await.unwrap();
     let report = tier::vacuum::apply(&later, &plan).await.unwrap();
     format!("vacuumed {} files", report.deleted)
 }

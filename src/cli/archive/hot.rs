@@ -5,6 +5,7 @@ use jiff::ToSpan;
 use jiff::civil::Date;
 
 use super::ArchiveArgs;
+use super::upkeep::Upkeep;
 use crate::archive::{self, ArchiveReport, ArchiveRequest, DayReport, Days, HotReport, RunRecord, Unarchived, Why};
 use crate::cli::App;
 use crate::cli::parse::parse_date_range;
@@ -21,7 +22,7 @@ const NAMED: usize = 5;
 pub async fn run(app: &App, args: &ArchiveArgs) -> Result<u8> {
     let hot = app.settings.hot()?.ok_or_else(no_hot_tier)?;
     let request = args.decode.request(app, Vec::new())?;
-    let days = days(args)?;
+    let (days, upkeep) = (days(args)?, Upkeep::of(app)?);
     let record = RunRecord::begin(&app.context).await?;
     let outcome = archive::from_hot(&app.context, &request, &hot, days).await;
     let code = match &outcome {
@@ -34,7 +35,16 @@ pub async fn run(app: &App, args: &ArchiveArgs) -> Result<u8> {
         app.ui.warn(&format!("the run is not recorded: {error}"));
     }
     let report = outcome?;
-    print(app, &report, &hot, &request)?;
+    let has_committed =
+        !report.days.is_empty() || report.exports.as_ref().is_some_and(|exports| !exports.committed.is_empty());
+    let done = upkeep.after(app, has_committed).await;
+    match app.ui.json {
+        true => app.ui.document(&done.beside(&report))?,
+        false => {
+            print(app, &report, &hot, &request)?;
+            done.say(app);
+        }
+    }
     match report.failed.into_iter().next() {
         Some(failed) => Err(failed.error).with_context(|| format!("archive {}", failed.date)),
         None => Ok(code),
@@ -82,9 +92,6 @@ fn parse_dates(text: &str) -> Result<Vec<Date>> {
 }
 
 fn print(app: &App, report: &HotReport, hot: &HotSettings, request: &ArchiveRequest) -> Result<()> {
-    if app.ui.json {
-        return app.ui.document(report);
-    }
     if let Some(exports) = &report.exports {
         super::print(app, exports, request)?;
     }

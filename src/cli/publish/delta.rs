@@ -19,8 +19,7 @@ Examples:
 DuckDB, Polars, Spark, Trino and delta-rs then read the archive's folder as a Delta table, partitioned by date,
 event_type and tenant_id. It shows what `tier query --tiers cold` does, without bundles, as of the version that was
 published last: `[publish] delta = true` in tier.toml publishes after every command that committed. Nobody but tier can
-write to it. Publish before `tier vacuum` deletes the files of older versions: a table that was not brought up to date
-within vacuum's grace names files that are gone.
+write to it. `tier vacuum` keeps the files that the table shows until it is published again.
 
 Once it has had more than five million files ([publish.checkpoints] sidecars_above) its checkpoints are V2: each writes
 only what changed since the last, and readers must know the table feature v2Checkpoint.")]

@@ -132,6 +132,16 @@ pub async fn publish(ctx: &Ctx, checkpoints: &Checkpoints) -> Result<Report> {
         .hint("run it again when fewer publishers are at work"))
 }
 
+/// The archive's version that the table shows, where there is a table of this archive.
+pub async fn shown_version(ctx: &Ctx) -> Result<Option<u64>> {
+    let log = Log::list(&ctx.store).await?;
+    let newest = Snapshot::open(&ctx.store).await?;
+    match log.tip(&ctx.store, &newest.root().document.table_id).await? {
+        Tip::Ours { shown, .. } => Ok(Some(shown.root_version)),
+        Tip::None | Tip::Unknown(_) => Ok(None),
+    }
+}
+
 /// What [`publish`] would do.
 pub async fn due(ctx: &Ctx) -> Result<Due> {
     let log = Log::list(&ctx.store).await?;

@@ -46,13 +46,13 @@ async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     lab.archive(&["b.ndjson"]).await;
     archive::revert(&lab.ctx, 2).await.unwrap();
     let (before, expected) = (objects(&store).await, rows(&store).await);
-    let young = vacuum::plan(&in_days(&lab.ctx, 6), WEEK).await.unwrap();
-    assert_eq!((young.orphans.len(), young.young > 0), (0, true));
+    let young = vacuum::plan(&in_days(&lab.ctx, 6), &vacuum::Retention::of(WEEK)).await.unwrap();
+    assert_eq!((young.orphans.sum.objects, young.young > 0), (0, true));
     let report = vacuum::apply(&in_days(&lab.ctx, 6), &young).await.unwrap();
     assert_eq!((report.deleted, report.version), (0, None));
     assert_eq!(objects(&store).await, before);
 
-    let old = vacuum::plan(&in_days(&lab.ctx, 8), WEEK).await.unwrap();
+    let old = vacuum::plan(&in_days(&lab.ctx, 8), &vacuum::Retention::of(WEEK)).await.unwrap();
     assert_eq!(objects(&store).await, before, "a plan deletes nothing");
     let reverted = Snapshot::at_version(&store, 2).await.unwrap();
     let of_reverted: Vec<LeafRef> =
@@ -64,7 +64,8 @@ async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     let letters = reverted.root().document.dead_letters.iter().filter(|file| file.version == 2);
     expected_doomed.extend(letters.map(|file| file.path.clone()));
     expected_doomed.sort_unstable();
-    let mut doomed: Vec<&str> = old.orphans.iter().map(|orphan| orphan.path.as_str()).collect();
+    let found: Vec<String> = old.orphans.iter().map(|orphan| orphan.unwrap().path).collect();
+    let mut doomed: Vec<&str> = found.iter().map(String::as_str).collect();
     doomed.sort_unstable();
     assert_eq!((doomed.clone(), old.expires.clone()), (expected_doomed.iter().map(String::as_str).collect(), vec![2]));
     let report = vacuum::apply(&in_days(&lab.ctx, 8), &old).await.unwrap();
@@ -80,8 +81,8 @@ async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     let runs = tier::status::status(&Snapshot::open(&store).await.unwrap()).await.unwrap().last_runs;
     let kinds: Vec<_> = runs.iter().map(|run| (run.version, run.operation.kind.as_str())).collect();
     assert_eq!(kinds, [(4, "vacuum"), (3, "revert"), (2, "append"), (1, "append")], "what it did is still known");
-    let again = vacuum::plan(&in_days(&lab.ctx, 8), WEEK).await.unwrap();
-    assert_eq!((again.orphans, again.young), (vec![], 0));
+    let again = vacuum::plan(&in_days(&lab.ctx, 8), &vacuum::Retention::of(WEEK)).await.unwrap();
+    assert_eq!((again.orphans.sum.objects, again.young), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,8 +91,8 @@ async fn a_clock_behind_the_store_does_not_make_young_files_old() {
     lab.write("a.ndjson", lines(0..20));
     die(&lab.ctx.store, &lab, "a.ndjson", 4).await;
     lab.archive(&["a.ndjson"]).await;
-    let plan = vacuum::plan(&in_days(&lab.ctx, -30), WEEK).await.unwrap();
-    assert_eq!((plan.orphans.len(), plan.young > 0), (0, true));
+    let plan = vacuum::plan(&in_days(&lab.ctx, -30), &vacuum::Retention::of(WEEK)).await.unwrap();
+    assert_eq!((plan.orphans.sum.objects, plan.young > 0), (0, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +106,8 @@ async fn a_run_begun_below_the_floor_is_refused() {
     let base = Snapshot::open(&store).await.unwrap();
     die(&store, &lab, "b.ndjson", 2).await;
     let later = in_days(&lab.ctx, 8);
-    let report = vacuum::apply(&later, &vacuum::plan(&later, WEEK).await.unwrap()).await.unwrap();
+    let report =
+        vacuum::apply(&later, &vacuum::plan(&later, &vacuum::Retention::of(WEEK)).await.unwrap()).await.unwrap();
     assert_eq!((report.deleted > 0, report.version), (true, Some(2)));
     let layout = Layout::for_run(base.version(), &lab.ctx.random.id());
     let change = Change::new(Operation::new("append", base.version()));
