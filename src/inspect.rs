@@ -154,8 +154,9 @@ pub async fn leaf(snapshot: &Snapshot, path: &str) -> Result<LeafContent> {
 /// itself is out of reach.
 pub async fn file(ctx: &Ctx, snapshot: &Snapshot, path: &str) -> Result<FileView> {
     let dates = days_of_path(path);
-    let live = snapshot.live_files(|leaf| dates.as_ref().is_none_or(|dates| overlaps(&leaf.dates, dates))).await?;
-    let live = live.into_iter().find(|live| live.file.path == path).ok_or_else(|| {
+    let may_list = |leaf: &LeafRef| dates.as_ref().is_none_or(|dates| overlaps(&leaf.dates, dates));
+    let live = snapshot.pick_files(may_list, |file| file.path == path).await?;
+    let live = live.into_iter().next().ok_or_else(|| {
         Error::usage(format!("version {} has no data file {path}", snapshot.version()))
             .hint("paths are relative to the archive; --as-of looks at another version")
     })?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -9,10 +10,13 @@ use serde::Serialize;
 use crate::catalog::{Operation, Snapshot, Totals};
 use crate::data::pack::{self, CellRows};
 use crate::error::Result;
-use crate::model::{DateRange, Seal, StorageClass};
+use crate::model::{DataFile, DateRange, Seal, StorageClass};
 
 /// How many tenants, types and runs are named.
 const NAMED: usize = 5;
+
+/// Bundles whose packs are read together: a footer each.
+const PACKS_AT_ONCE: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
@@ -56,26 +60,37 @@ pub struct Run {
     pub operation: Operation,
 }
 
-/// Reads every leaf, and of bundles the list of cells: one GET per four thousand files, and one per pack.
+/// Reads every leaf, and of bundles the list of cells: one GET per four thousand files, and one per pack. In memory are one
+/// leaf, the packs of some bundles, and a sum for each tenant and type.
 pub async fn status(snapshot: &Snapshot) -> Result<Status> {
     let document = &snapshot.root().document;
     let mut dates: Option<(Date, Date)> = None;
     let (mut tenants, mut event_types): (Sums, Sums) = Default::default();
-    let files = snapshot.files(|_| true).await?;
-    let packed = pack::read(snapshot.store(), &files).await?;
-    for (file, packed) in files.into_iter().zip(packed) {
-        let (first, last) = dates.unwrap_or((file.dates.min, file.dates.max));
-        dates = Some((first.min(file.dates.min), last.max(file.dates.max)));
-        let Some(packed) = packed.filter(|packed| !packed.cells.is_empty()) else {
+    let mut tables = snapshot.tables(snapshot.root().leaves.clone());
+    while let Some(table) = tables.try_next().await? {
+        let mut bundles = Vec::new();
+        for view in table.views()? {
+            let (position, file) = view?;
+            let (first, last) = dates.unwrap_or((file.dates.min, file.dates.max));
+            dates = Some((first.min(file.dates.min), last.max(file.dates.max)));
+            if file.is_bundle() && file.is_packed {
+                bundles.push(position);
+                continue;
+            }
             add(&mut tenants, file.tenants.min, file.rows, file.size_bytes);
             add(&mut event_types, file.event_types.min, file.rows, file.size_bytes);
-            continue;
-        };
-        for CellRows { cell, rows, .. } in packed.cells {
-            // Bytes are not kept by cell: each row counts alike.
-            let bytes = (u128::from(file.size_bytes) * u128::from(rows) / u128::from(file.rows.max(1))) as u64;
-            add(&mut tenants, cell.tenant_id.to_string(), rows, bytes);
-            add(&mut event_types, cell.event_type.to_string(), rows, bytes);
+        }
+        for some in bundles.chunks(PACKS_AT_ONCE) {
+            let files: Vec<DataFile> = table.live_files(some)?.into_iter().map(|live| live.file).collect();
+            let packed = pack::read(snapshot.store(), &files).await?;
+            for (file, packed) in files.iter().zip(packed) {
+                for CellRows { cell, rows, .. } in packed.into_iter().flat_map(|packed| packed.cells) {
+                    // Bytes are not kept by cell: each row counts alike.
+                    let bytes = (u128::from(file.size_bytes) * u128::from(rows) / u128::from(file.rows.max(1))) as u64;
+                    add(&mut tenants, cell.tenant_id.as_str(), rows, bytes);
+                    add(&mut event_types, cell.event_type.as_str(), rows, bytes);
+                }
+            }
         }
     }
     let total = |get: fn(&Totals) -> u64| document.totals.values().map(get).sum::<u64>();
@@ -106,10 +121,11 @@ fn ranges<'a>(seals: impl Iterator<Item = &'a Seal>) -> Vec<DateRange> {
 /// Rows and bytes by name.
 type Sums = HashMap<String, (u64, u64)>;
 
-fn add(sums: &mut Sums, name: String, rows: u64, bytes: u64) {
-    let sum = sums.entry(name).or_default();
-    sum.0 += rows;
-    sum.1 += bytes;
+fn add(sums: &mut Sums, name: &str, rows: u64, bytes: u64) {
+    match sums.get_mut(name) {
+        Some(sum) => *sum = (sum.0 + rows, sum.1 + bytes),
+        None => drop(sums.insert(name.to_owned(), (rows, bytes))),
+    }
 }
 
 fn largest(sums: Sums, all_rows: u64) -> Vec<Share> {

@@ -10,6 +10,7 @@
 //! noting it, the next [`retrieve`] asks, and pays, again. Killed between the vault's delete and the record's, the next
 //! [`delete`] does the rest.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::catalog::Snapshot;
+use crate::catalog::{LeafRef, Snapshot};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, Retrieval};
@@ -84,8 +85,8 @@ impl VaultCopy {
 
 /// A data file that the newest version must name.
 pub async fn data_file(store: &Store, path: &str) -> Result<DataFile> {
-    let files = Snapshot::open(store).await?.files(|_| true).await?;
-    files.into_iter().find(|file| file.path == path).ok_or_else(|| {
+    let found = Snapshot::open(store).await?.pick_files(|_| true, |file| file.path == path).await?;
+    found.into_iter().next().map(|live| live.file).ok_or_else(|| {
         Error::usage(format!("the newest version has no data file `{path}`"))
             .code("no-such-file")
             .hint("paths are relative to the archive, as in its folders `events` and `_bundles`")
@@ -162,6 +163,24 @@ pub async fn copies(store: &Store) -> Result<Vec<VaultCopy>> {
     let mut copies: Vec<VaultCopy> = read.into_iter().flatten().collect();
     copies.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(copies)
+}
+
+/// The paths of copied files that the newest version still names.
+pub async fn in_archive(store: &Store, copies: &[VaultCopy]) -> Result<HashSet<String>> {
+    let copied: HashSet<&str> = copies.iter().map(|copy| copy.path.as_str()).collect();
+    let snapshot = Snapshot::open(store).await?;
+    let mut found = HashSet::new();
+    // Without copies there is nothing to look for.
+    let keep = |_: &LeafRef| !copied.is_empty();
+    snapshot
+        .each_file(keep, |file| {
+            if copied.contains(file.path) {
+                found.insert(file.path.to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(found)
 }
 
 pub async fn find_copy(store: &Store, path: &str) -> Result<Option<VaultCopy>> {

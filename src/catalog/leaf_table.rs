@@ -4,11 +4,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use bytes::Bytes;
 
-use super::leaf::{KEY, LEAF_FORMAT, LeafRef};
+use super::leaf::{KEY, LEAF_FORMAT, LeafRef, LiveFile};
 use super::ranges::{self, RangeColumns, Ranges};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, PackRef, StorageClass, sha256, timestamp_of_micros};
+use crate::model::{DataFile, FileView, PackRef, StorageClass, sha256, timestamp_of_micros};
 use crate::store::Store;
 
 /// All files that a leaf was written with, by position; some may be gone since.
@@ -67,13 +67,53 @@ impl LeafTable {
     /// Hands out the path of each file that is still alive, with that of its pack.
     pub fn paths(&self, mut take: impl FnMut(&str, Option<&str>) -> Result<()>) -> Result<()> {
         let (path, packs) = (table::texts(&self.batch, "path")?, packs(&self.batch)?);
-        let mut deleted = self.leaf.deleted.iter().peekable();
-        for row in 0..self.batch.num_rows() {
-            if deleted.next_if(|gone| **gone == row as u32).is_none() {
-                take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str()))?;
-            }
+        let mut alive = (0..self.batch.num_rows()).filter(|&row| self.is_alive(row));
+        alive.try_for_each(|row| take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str())))
+    }
+
+    /// The files at these ascending positions that are still alive, with what a commit needs to remove them.
+    pub fn live_files(&self, positions: &[u32]) -> Result<Vec<LiveFile>> {
+        if positions.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let files = self.files(|row| positions.binary_search(&(row as u32)).is_ok())?;
+        let live = |(position, _, file)| LiveFile { leaf: self.leaf.path.clone(), position, file };
+        Ok(files.into_iter().map(live).collect())
+    }
+
+    /// Each file that is still alive with its position, looked at in place, in the leaf's order.
+    pub fn views(&self) -> Result<impl Iterator<Item = Result<(u32, FileView<'_>)>> + use<'_>> {
+        self.view().with_context(|| format!("read leaf {}", self.leaf.path))
+    }
+
+    fn view(&self) -> Result<impl Iterator<Item = Result<(u32, FileView<'_>)>> + use<'_>> {
+        let batch = &self.batch;
+        let keys = ranges::keys(batch)?;
+        let (path, class) = (table::texts(batch, "path")?, table::texts(batch, "storage_class")?);
+        let rows = table::numbers::<Int64Type>(batch, "rows")?;
+        let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
+        let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
+        let packs = batch.column_by_name("pack_path");
+        let view = move |row: usize| {
+            let (tenants, event_types, dates) = keys(row)?;
+            let view = FileView {
+                path: path(row),
+                tenants,
+                event_types,
+                dates,
+                rows: rows(row) as u64,
+                size_bytes: size_bytes(row) as u64,
+                storage_class: class(row).parse::<StorageClass>()?,
+                class_since: class_since(row).and_then(timestamp_of_micros),
+                is_packed: packs.is_some_and(|packs| packs.is_valid(row)),
+            };
+            Ok((row as u32, view))
+        };
+        Ok((0..batch.num_rows()).filter(|&row| self.is_alive(row)).map(view))
+    }
+
+    fn is_alive(&self, row: usize) -> bool {
+        self.leaf.deleted.binary_search(&(row as u32)).is_err()
     }
 
     fn pick(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
@@ -87,9 +127,8 @@ impl LeafTable {
         let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
         let packs = packs(batch)?;
         let version = table::optional::<UInt64Type>(batch, "added_version")?;
-        let is_alive = |row: usize| self.leaf.deleted.binary_search(&(row as u32)).is_err();
         (0..batch.num_rows())
-            .filter(|&row| wanted(row) && is_alive(row))
+            .filter(|&row| wanted(row) && self.is_alive(row))
             .map(|row| {
                 let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
                 let file = DataFile {

@@ -91,20 +91,35 @@ pub struct Ranges {
     pub ts: KeyRange<i64>,
 }
 
-/// The inverse of [`encode`].
-pub fn decode(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<Ranges> + use<'_>> {
+/// The ranges of keys and dates of one row, in place.
+pub type KeysInPlace<'a> = (KeyRange<&'a str>, KeyRange<&'a str>, KeyRange<Date>);
+
+/// Tenants, event types and dates of a row, without making anything of them.
+pub fn keys<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> Result<KeysInPlace<'a>> + use<'a>> {
     let (tenant_min, tenant_max) = (table::texts(batch, "tenant_min")?, table::texts(batch, "tenant_max")?);
     let (type_min, type_max) = (table::texts(batch, "event_type_min")?, table::texts(batch, "event_type_max")?);
     let date_min = table::numbers::<Date32Type>(batch, "date_min")?;
     let date_max = table::numbers::<Date32Type>(batch, "date_max")?;
-    let ts_min = table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?;
-    let ts_max = table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?;
     let date = |days| date_of_days(days).ok_or_else(|| Error::failed("a date in a catalog file is out of range"));
     Ok(move |row| {
+        let tenants = KeyRange { min: tenant_min(row), max: tenant_max(row) };
+        let event_types = KeyRange { min: type_min(row), max: type_max(row) };
+        Ok((tenants, event_types, KeyRange { min: date(date_min(row))?, max: date(date_max(row))? }))
+    })
+}
+
+/// The inverse of [`encode`].
+pub fn decode(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<Ranges> + use<'_>> {
+    let keys = keys(batch)?;
+    let ts_min = table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?;
+    let ts_max = table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?;
+    let owned = |range: KeyRange<&str>| KeyRange { min: range.min.to_owned(), max: range.max.to_owned() };
+    Ok(move |row| {
+        let (tenants, event_types, dates) = keys(row)?;
         Ok(Ranges {
-            tenants: KeyRange { min: tenant_min(row).to_owned(), max: tenant_max(row).to_owned() },
-            event_types: KeyRange { min: type_min(row).to_owned(), max: type_max(row).to_owned() },
-            dates: KeyRange { min: date(date_min(row))?, max: date(date_max(row))? },
+            tenants: owned(tenants),
+            event_types: owned(event_types),
+            dates,
             ts: KeyRange { min: ts_min(row), max: ts_max(row) },
         })
     })

@@ -1,6 +1,6 @@
 //! Files that a merge of leaves has listed anew, found again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
 
@@ -20,7 +20,9 @@ pub async fn relocate(newest: &Snapshot, remove: &mut [LiveFile]) -> Result<()> 
         return Ok(());
     }
     let dates: BTreeSet<Date> = moved.iter().map(|live| live.file.dates.min).collect();
-    let candidates = newest.live_files(|leaf| leaf.is_merged() && leaf.may_hold_any(&dates)).await?;
+    let paths: HashSet<String> = moved.iter().map(|live| live.file.path.clone()).collect();
+    let may_list = |leaf: &LeafRef| leaf.is_merged() && leaf.may_hold_any(&dates);
+    let candidates = newest.pick_files(may_list, |file| paths.contains(file.path)).await?;
     let places: HashMap<&str, &LiveFile> = candidates.iter().map(|live| (live.file.path.as_str(), live)).collect();
     for live in &mut moved {
         if let Some(place) = places.get(live.file.path.as_str()).filter(|place| place.file == live.file) {

@@ -17,11 +17,14 @@ use super::ledger;
 use super::root::Root;
 use super::root_cache;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, ExportEntry, Schema, sha256};
+use crate::model::{DataFile, ExportEntry, FileView, Schema, sha256};
 use crate::store::{Layout, Store};
 
 /// Leaves read at once.
 const LEAF_READS_IN_FLIGHT: usize = 32;
+
+/// Leaves decoded at once: one beside the one that is looked at.
+const LEAF_DECODES_IN_FLIGHT: usize = 2;
 
 /// An immutable view of one version. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -257,8 +260,7 @@ impl Snapshot {
 
     /// The leaves that `keep` picks, each with its live files and their positions.
     pub async fn leaves(&self, keep: impl Fn(&LeafRef) -> bool) -> Result<Vec<(LeafRef, Vec<(u32, DataFile)>)>> {
-        let kept: Vec<LeafRef> = self.root.leaves.iter().filter(|leaf| keep(leaf)).cloned().collect();
-        futures::stream::iter(kept)
+        futures::stream::iter(self.leaves_where(keep))
             .map(|leaf| async move {
                 let files = read_leaf(&self.store, &leaf).await?;
                 Ok((leaf, files))
@@ -268,17 +270,61 @@ impl Snapshot {
             .await
     }
 
-    /// These leaves one after the other. Some of them are fetched ahead, but only the one at hand is decoded.
+    /// These leaves one after the other. Some of them are fetched ahead; the one at hand and the next are decoded.
     pub fn tables(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafTable>> + Send + use<> {
         let store = self.store.clone();
         let fetch = move |leaf: LeafRef| {
             let store = store.clone();
             async move { LeafTable::fetch(&store, &leaf).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
         };
-        futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT).map(|fetched| {
+        let decode = |fetched: Result<(String, LeafRef, Bytes)>| async move {
             let (address, leaf, bytes) = fetched?;
-            LeafTable::decode(leaf, bytes).with_context(|| format!("read leaf {address}"))
-        })
+            let table = tokio::task::spawn_blocking(|| LeafTable::decode(leaf, bytes)).await;
+            table.context("wait for a leaf")?.with_context(|| format!("read leaf {address}"))
+        };
+        let fetched = futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT);
+        fetched.map(decode).buffered(LEAF_DECODES_IN_FLIGHT)
+    }
+
+    /// Looks at each live file of the leaves that `keep` picks, in place and in the leaves' order: memory is that of one
+    /// leaf, however many there are.
+    pub async fn each_file(
+        &self,
+        keep: impl Fn(&LeafRef) -> bool,
+        mut look: impl FnMut(&FileView<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut tables = self.tables(self.leaves_where(keep));
+        while let Some(table) = tables.try_next().await? {
+            for view in table.views()? {
+                look(&view?.1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The live files that `wanted` picks, of the leaves that `keep` picks: memory is that of what is picked.
+    pub async fn pick_files(
+        &self,
+        keep: impl Fn(&LeafRef) -> bool,
+        mut wanted: impl FnMut(&FileView<'_>) -> bool,
+    ) -> Result<Vec<LiveFile>> {
+        let mut tables = self.tables(self.leaves_where(keep));
+        let mut picked = Vec::new();
+        while let Some(table) = tables.try_next().await? {
+            let mut positions = Vec::new();
+            for view in table.views()? {
+                let (position, view) = view?;
+                if wanted(&view) {
+                    positions.push(position);
+                }
+            }
+            picked.extend(table.live_files(&positions)?);
+        }
+        Ok(picked)
+    }
+
+    fn leaves_where(&self, keep: impl Fn(&LeafRef) -> bool) -> Vec<LeafRef> {
+        self.root.leaves.iter().filter(|leaf| keep(leaf)).cloned().collect()
     }
 
     /// All versions, the expired ones included, ascending.

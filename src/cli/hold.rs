@@ -87,7 +87,16 @@ async fn add(app: &App, args: AddArgs) -> Result<()> {
         since: ctx.now(),
     };
     let snapshot = lifecycle::add_hold(ctx, hold.clone()).await?;
-    let held = snapshot.files(|_| true).await?.iter().filter(|file| hold.may_cover(file)).count() as u64;
+    let mut held = 0;
+    snapshot
+        .each_file(
+            |leaf| hold.may_cover_any(&leaf.tenants.as_text(), &leaf.event_types.as_text(), &leaf.dates),
+            |file| {
+                held += u64::from(hold.may_cover_view(file));
+                Ok(())
+            },
+        )
+        .await?;
     if app.ui.json {
         return app.ui.document(&hold);
     }

@@ -3,7 +3,6 @@
 //! A vault bills real money, also for an archive whose own storage classes are only played. The price list has no vaults:
 //! quotes are by the prices of GLACIER, of which vaults were the model.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -15,7 +14,6 @@ use super::App;
 use super::parse::parse_usd;
 use super::spending::{check_real_consent, real_consent, refuse_a_later_now_of_a_bill};
 use super::words::{archive_option, when};
-use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
 use crate::model::{Retrieval, StorageClass, Usd, shell_word};
 use crate::store::{VaultJob, Vaults, upload_requests};
@@ -170,10 +168,9 @@ async fn list(app: &App) -> Result<()> {
         copies: Vec<Shown<'a>>,
     }
     let store = &app.context.store;
-    let files = Snapshot::open(store).await?.files(|_| true).await?;
-    let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let copies = vault::copies(store).await?;
-    let shown = copies.iter().map(|copy| Shown { copy, in_archive: paths.contains(copy.path.as_str()) });
+    let paths = vault::in_archive(store, &copies).await?;
+    let shown = copies.iter().map(|copy| Shown { copy, in_archive: paths.contains(&copy.path) });
     if app.ui.json {
         return app.ui.document(&Document { copies: shown.collect() });
     }
@@ -283,7 +280,7 @@ async fn delete(app: &App, path: &str) -> Result<()> {
     } else {
         String::new()
     };
-    let is_only = !Snapshot::open(&ctx.store).await?.files(|_| true).await?.iter().any(|file| file.path == path);
+    let is_only = vault::in_archive(&ctx.store, std::slice::from_ref(&copy)).await?.is_empty();
     let only = if is_only { " The archive has the file no longer." } else { "" };
     let question = format!("Delete the copy of {path} in the vault {}?{only}{billed}", copy.vault);
     if !app.ui.confirm(&question, app.settings.yes)? {

@@ -18,34 +18,31 @@
 //! files the later one gives up its own.
 //!
 //! # Cost
-//! Planning reads the leaves once and remembers only small files. A group is one GET per file and one PUT.
+//! Planning reads the leaves twice, the second time only those that may list what is merged, and remembers no other file. A
+//! group is one GET per file and one PUT.
 
 mod apply;
+mod due;
 mod merge;
 mod plan;
 mod runs;
 
 pub use apply::{CompactReport, apply};
+use due::{Due, MAX_FILES};
 pub use merge::{Bound, CatalogReport, merge_runs};
 pub use plan::{Group, Plan, Planner, Policy, Reason, Sum, Totals};
 pub use runs::{Period, Run, RunMerge, plan as plan_runs};
 
-use std::collections::HashSet;
-
 use crate::catalog::{LeafRef, Snapshot};
 use crate::error::Result;
 
-/// Leaves held in memory at once.
-const LEAVES_AT_ONCE: usize = 64;
-
 /// Decides about every file of the snapshot that the policy asks for.
 pub async fn plan(snapshot: &Snapshot, mut planner: Planner<'_>) -> Result<Plan> {
-    let wanted: Vec<&LeafRef> = snapshot.root().leaves.iter().filter(|leaf| planner.may_ask_for(leaf)).collect();
-    for some in wanted.chunks(LEAVES_AT_ONCE) {
-        let some: HashSet<&str> = some.iter().map(|leaf| leaf.path.as_str()).collect();
-        for live in snapshot.live_files(|leaf| some.contains(leaf.path.as_str())).await? {
-            planner.add(live);
-        }
+    let wanted: Vec<LeafRef> =
+        snapshot.root().leaves.iter().filter(|leaf| planner.may_ask_for(leaf)).cloned().collect();
+    let due = Due::find(snapshot, &wanted, &mut planner, MAX_FILES).await?;
+    for live in due.files(snapshot, &wanted, &planner).await? {
+        planner.take(live);
     }
     Ok(planner.finish())
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use crate::catalog::{LeafRef, LiveFile};
-use crate::model::{DataFile, DateRange, Hold, Partition, Prices, StorageClass, Usd};
+use crate::model::{DateRange, FileView, Hold, Partition, Prices, StorageClass, Usd};
 
 /// A group's files are open together when they are merged.
 const MAX_FILES_PER_GROUP: usize = 100;
@@ -33,6 +34,13 @@ pub struct Policy {
     pub max_bytes: Option<u64>,
 }
 
+impl Policy {
+    /// How many small files a cell has at least that is merged.
+    pub(super) fn least_files(&self) -> usize {
+        self.min_files.max(2)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Policy {
@@ -53,6 +61,7 @@ pub enum Reason {
     Alone,
     LargeEnough,
     OverBudget,
+    NextRun,
     TooYoung,
     Held { hold: String },
     InsideMinimumDuration { class: StorageClass },
@@ -66,6 +75,7 @@ impl fmt::Display for Reason {
             Self::Alone => f.write_str("stays: nothing to merge it with"),
             Self::LargeEnough => f.write_str("stays: large enough"),
             Self::OverBudget => f.write_str("waits: beyond --max-bytes of this run"),
+            Self::NextRun => f.write_str("waits: one run merges no more files, and these are of later dates"),
             Self::TooYoung => f.write_str("stays: its date is younger than --min-age"),
             Self::Held { hold } => write!(f, "stays: legal hold {hold}"),
             Self::InsideMinimumDuration { class } => write!(f, "stays: inside minimum duration of {class}"),
@@ -83,9 +93,9 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, file: &DataFile) {
-        self.files += 1;
-        self.bytes += file.size_bytes;
+    pub(super) fn add(&mut self, files: u64, bytes: u64) {
+        self.files += files;
+        self.bytes += bytes;
     }
 }
 
@@ -122,19 +132,21 @@ pub struct Plan {
     pub totals: Totals,
 }
 
-/// Collects the files of a snapshot, one by one, and decides. Memory: the small files that may be merged.
+/// Decides about files, one by one. Memory: the files that may be merged.
 pub struct Planner<'a> {
-    policy: &'a Policy,
+    pub(super) policy: &'a Policy,
     holds: &'a [Hold],
     prices: &'a Prices,
     now: Timestamp,
+    today: Date,
     small: HashMap<(Partition, StorageClass), Vec<LiveFile>>,
     stays: BTreeMap<Reason, Sum>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(policy: &'a Policy, holds: &'a [Hold], prices: &'a Prices, now: Timestamp) -> Self {
-        Planner { policy, holds, prices, now, small: HashMap::new(), stays: BTreeMap::new() }
+        let today = now.to_zoned(TimeZone::UTC).date();
+        Planner { policy, holds, prices, now, today, small: HashMap::new(), stays: BTreeMap::new() }
     }
 
     /// Whether the leaf may list files that the policy asks for.
@@ -144,39 +156,67 @@ impl<'a> Planner<'a> {
             && (self.policy.tenants.is_empty() || self.policy.tenants.iter().any(|t| leaf.tenants.contains(t)))
     }
 
+    /// Adds a file that the policy asks for: it is merged with others of its cell, or stays.
     pub fn add(&mut self, live: LiveFile) {
-        let file = &live.file;
-        if !self.asks_for(file) {
-            return;
-        }
-        let stays = match file.partition() {
-            None => Some(Reason::Bundle),
-            Some(_) => self.stays(file),
-        };
-        match (stays, file.partition()) {
-            (None, Some(cell)) => self.small.entry((cell, file.storage_class)).or_default().push(live),
-            (reason, _) => self.stays.entry(reason.unwrap_or(Reason::Bundle)).or_default().add(file),
+        if self.may_merge(&FileView::from(&live.file)) {
+            self.take(live);
         }
     }
 
-    fn asks_for(&self, file: &DataFile) -> bool {
+    /// Whether the file is merged if its cell has others like it; where not, it is counted among what stays, if it is asked
+    /// for at all.
+    pub(super) fn may_merge(&mut self, file: &FileView<'_>) -> bool {
+        if !self.asks_for(file) {
+            return false;
+        }
+        let reason = self.stays(file);
+        self.stay(reason.as_ref(), 1, file.size_bytes);
+        reason.is_none()
+    }
+
+    /// As [`Planner::may_merge`], and nothing is counted.
+    pub(super) fn merges(&self, file: &FileView<'_>) -> bool {
+        self.asks_for(file) && self.stays(file).is_none()
+    }
+
+    /// Takes a file that [`Planner::may_merge`].
+    pub(super) fn take(&mut self, live: LiveFile) {
+        match live.file.partition() {
+            Some(cell) => self.small.entry((cell, live.file.storage_class)).or_default().push(live),
+            None => self.stay(Some(&Reason::Bundle), 1, live.file.size_bytes),
+        }
+    }
+
+    /// Counts files that stay; those without a reason do not.
+    pub(super) fn stay(&mut self, reason: Option<&Reason>, files: u64, bytes: u64) {
+        let Some(reason) = reason else { return };
+        match self.stays.get_mut(reason) {
+            Some(sum) => sum.add(files, bytes),
+            None => drop(self.stays.insert(reason.clone(), Sum { files, bytes })),
+        }
+    }
+
+    fn asks_for(&self, file: &FileView<'_>) -> bool {
         let dates = self.policy.dates.as_ref();
         dates.is_none_or(|dates| file.dates.min <= dates.last && dates.first <= file.dates.max)
-            && (self.policy.tenants.is_empty() || self.policy.tenants.iter().any(|t| file.tenants.contains(t)))
+            && (self.policy.tenants.is_empty()
+                || self.policy.tenants.iter().any(|t| file.tenants.contains(&t.as_str())))
     }
 
-    /// Why a cell's file stays whatever else there is in its cell.
-    fn stays(&self, file: &DataFile) -> Option<Reason> {
+    /// Why a file stays whatever else there is in its cell.
+    fn stays(&self, file: &FileView<'_>) -> Option<Reason> {
         let class = file.storage_class;
-        let today = self.now.to_zoned(TimeZone::UTC).date();
         let is_young = || {
             let until = file.dates.max.checked_add(i64::from(self.policy.min_age_days).days());
-            until.map_or(true, |until| until > today)
+            until.map_or(true, |until| until > self.today)
         };
+        if file.is_bundle() {
+            return Some(Reason::Bundle);
+        }
         if class.is_archived() {
             return Some(Reason::Archived { class });
         }
-        if let Some(hold) = self.holds.iter().find(|hold| hold.may_cover(file)) {
+        if let Some(hold) = self.holds.iter().find(|hold| hold.may_cover_view(file)) {
             return Some(Reason::Held { hold: hold.id.clone() });
         }
         if file.size_bytes >= self.policy.target_bytes / LARGE_ENOUGH {
@@ -189,7 +229,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Days until the class no longer bills a deletion; all of them where it is not known since when it is there.
-    fn days_left(&self, file: &DataFile) -> u32 {
+    fn days_left(&self, file: &FileView<'_>) -> u32 {
         let minimum_days = self.prices.class(file.storage_class).minimum_days;
         let stored = file.class_since.map_or(0, |since| self.now.duration_since(since).as_hours() / 24);
         minimum_days.saturating_sub(u32::try_from(stored.max(0)).unwrap_or(u32::MAX))
@@ -198,12 +238,12 @@ impl<'a> Planner<'a> {
     pub fn finish(mut self) -> Plan {
         let mut groups = Vec::new();
         for ((cell, class), mut files) in std::mem::take(&mut self.small) {
-            let enough = files.len() >= self.policy.min_files.max(2);
+            let enough = files.len() >= self.policy.least_files();
             files.sort_by(|a, b| (a.file.ts.min, &a.file.path).cmp(&(b.file.ts.min, &b.file.path)));
             for files in cut(files, self.policy.target_bytes) {
                 match enough && files.len() >= 2 {
                     true => groups.push(Group { cell: cell.clone(), class, files }),
-                    false => self.stay(Reason::Alone, &files),
+                    false => self.stay_all(&Reason::Alone, &files),
                 }
             }
         }
@@ -221,9 +261,8 @@ impl<'a> Planner<'a> {
         Plan { groups, stays: self.stays, totals }
     }
 
-    fn stay(&mut self, reason: Reason, files: &[LiveFile]) {
-        let sum = self.stays.entry(reason).or_default();
-        files.iter().for_each(|live| sum.add(&live.file));
+    fn stay_all(&mut self, reason: &Reason, files: &[LiveFile]) {
+        self.stay(Some(reason), files.len() as u64, files.iter().map(|live| live.file.size_bytes).sum());
     }
 
     /// The groups that save the most objects for the bytes they move, as many as the budget allows.
@@ -238,7 +277,7 @@ impl<'a> Planner<'a> {
                     left = rest;
                     chosen.push(group);
                 }
-                None => self.stay(Reason::OverBudget, &group.files),
+                None => self.stay_all(&Reason::OverBudget, &group.files),
             }
         }
         chosen

@@ -13,9 +13,11 @@ use jiff::civil::Date;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::plan::{Action, ActionKind, BundleAction, Plan};
+use super::decide::Planning;
+use super::plan::{Action, ActionKind, Plan};
 use super::policy::Transitions;
-use crate::catalog::{Change, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
+use super::taken;
+use crate::catalog::{Change, LeafRef, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
 use crate::context::Context as Ctx;
 use crate::data::bundle::{BuiltBundle, BundlePlan, build, footer_of};
 use crate::data::encode::Target;
@@ -53,14 +55,15 @@ pub struct ApplyReport {
     pub simulated: bool,
 }
 
-/// Applies the actions in order. `plan` was made on the newest version, or on one after which only its own commits came.
-pub async fn apply(ctx: &Ctx, plan: &Plan, transitions: Transitions) -> Result<ApplyReport> {
-    let total = plan.actions.iter().map(Action::bytes).sum();
+/// Applies the actions in order. `plan` was made of `planned`, with `planning`; that is the newest version, or one after
+/// which only the plan's own commits came.
+pub async fn apply(ctx: &Ctx, planning: Planning<'_>, planned: &Snapshot, plan: &Plan) -> Result<ApplyReport> {
+    let total = plan.actions.iter().map(|action| action.bytes).sum();
     let mut newest = Snapshot::open(&ctx.store).await?;
     let run = Run {
         ctx,
         digest: &plan.digest,
-        transitions,
+        transitions: planning.policy.transitions,
         layout: Layout::for_run(newest.version(), &ctx.random.id()),
         base_version: newest.version(),
         next_file: Arc::new(AtomicUsize::new(0)),
@@ -68,12 +71,11 @@ pub async fn apply(ctx: &Ctx, plan: &Plan, transitions: Transitions) -> Result<A
         task: ctx.progress.task("move", Unit::Bytes, Some(total)),
     };
     let mut report = ApplyReport { simulated: ctx.store.classes().is_simulated(), ..ApplyReport::default() };
-    for action in &plan.actions {
+    for (index, action) in plan.actions.iter().enumerate() {
         ctx.stop.check()?;
-        newest = run
-            .action(newest, action, &mut report)
-            .await
-            .with_context(|| format!("{} of {}", action.what(), action.month.strftime("%Y-%m")))?;
+        let phrase = || format!("{} of {}", action.what(), action.month.strftime("%Y-%m"));
+        let files = taken::files(planning, planned, plan, index).await.with_context(phrase)?;
+        newest = run.action(newest, action, files, &mut report).await.with_context(phrase)?;
     }
     report.version = newest.version();
     Ok(report)
@@ -91,14 +93,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn action(&self, newest: Snapshot, action: &Action, report: &mut ApplyReport) -> Result<Snapshot> {
-        let live = Live::of(&newest, action).await?;
+    async fn action(
+        &self,
+        newest: Snapshot,
+        action: &Action,
+        files: Vec<Vec<LiveFile>>,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        let live = Live::of(&newest, action.month, &files).await?;
         match &action.kind {
-            ActionKind::Bundle { class, bundles } => {
-                self.bundle(newest, action.month, *class, bundles, &live, report).await
-            }
-            ActionKind::InPlace { class, files } => self.in_place(newest, *class, files, &live, report).await,
-            ActionKind::Expire { files } => self.expire(newest, files, &live, report).await,
+            ActionKind::Bundle { class, .. } => self.bundle(newest, action.month, *class, &files, &live, report).await,
+            ActionKind::InPlace { class } => self.in_place(newest, *class, &files.concat(), &live, report).await,
+            ActionKind::Expire => self.expire(newest, &files.concat(), &live, report).await,
         }
         .inspect(|_| {
             report.one_off_usd += action.gate.one_off;
@@ -112,19 +118,19 @@ impl Run<'_> {
         newest: Snapshot,
         month: Date,
         class: StorageClass,
-        bundles: &[BundleAction],
+        bundles: &[Vec<LiveFile>],
         live: &Live,
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
         let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
         let mut change = self.change("replace");
         for (bucket, bundle) in bundles.iter().enumerate() {
-            if live.is_done(&bundle.files) {
-                report.already_done += bundle.files.len() as u64;
+            if live.is_done(bundle) {
+                report.already_done += bundle.len() as u64;
                 continue;
             }
             self.ctx.stop.check()?;
-            let members = live.all(&bundle.files)?;
+            let members = live.all(bundle)?;
             let built = self.build(&newest, month, bucket, class, &members).await?;
             let (now_in, tags) = match self.transitions {
                 Transitions::Put => (class, Vec::new()),
@@ -290,12 +296,11 @@ impl Run<'_> {
 struct Live(HashMap<String, LiveFile>);
 
 impl Live {
-    async fn of(newest: &Snapshot, action: &Action) -> Result<Self> {
-        let wanted: HashSet<&str> = action.files().into_iter().map(|live| live.file.path.as_str()).collect();
-        let (first, last) = (action.month, action.month.last_of_month());
-        let files = newest.live_files(|leaf| leaf.dates.min <= last && leaf.dates.max >= first).await?;
-        let found = files.into_iter().filter(|live| wanted.contains(live.file.path.as_str()));
-        Ok(Live(found.map(|live| (live.file.path.clone(), live)).collect()))
+    async fn of(newest: &Snapshot, month: Date, files: &[Vec<LiveFile>]) -> Result<Self> {
+        let wanted: HashSet<&str> = files.iter().flatten().map(|live| live.file.path.as_str()).collect();
+        let of_month = |leaf: &LeafRef| leaf.dates.min <= month.last_of_month() && leaf.dates.max >= month;
+        let found = newest.pick_files(of_month, |file| wanted.contains(file.path)).await?;
+        Ok(Live(found.into_iter().map(|live| (live.file.path.clone(), live)).collect()))
     }
 
     /// Whether an earlier run has done it: the files are gone, or have changed their class.

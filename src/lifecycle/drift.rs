@@ -2,20 +2,32 @@
 //! the catalog's record of classes.
 //!
 //! # Cost
-//! One LIST per thousand objects of the archive's data.
+//! One LIST per thousand objects of the archive's data and at least one per folder. In memory are the folders being
+//! listed, the catalog's entries of one, and what was found; the other entries lie in a temporary file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::bucket_rules::{SMALLEST_MOVED_BYTES, rules_for};
 use super::policy::Policy;
-use crate::catalog::{Change, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
+use crate::catalog::{Change, LeafTable, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
 use crate::context::Context as Ctx;
+use crate::data::spill::Spill;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ObjectState, StorageClass};
-use crate::store::{BucketRule, Layout, Location, OUR_RULES};
+use crate::model::{ObjectState, StorageClass, short_digest};
+use crate::store::{BucketRule, Layout, Location, OUR_RULES, ObjectSum};
+
+/// Folders listed at once.
+const LISTS_IN_FLIGHT: usize = 32;
+
+/// Of the catalog's entries before they go to disk.
+const MEMORY_BYTES: usize = 64 << 20;
+
+/// Missing files that are named.
+const MISSING_NAMED: usize = 10_000;
 
 /// What is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +42,10 @@ pub enum Finding {
     /// The catalog names it and the store has none.
     Missing {
         path: String,
+    },
+    /// Beside those that are named.
+    MoreMissing {
+        files: u64,
     },
     OtherSize {
         path: String,
@@ -71,6 +87,7 @@ impl fmt::Display for Finding {
                 write!(f, "{path} is in {store}, the catalog says {catalog}: tier lifecycle drift --record")
             }
             Self::Missing { path } => write!(f, "{path} is missing: restore it from a copy"),
+            Self::MoreMissing { files } => write!(f, "{files} more files are missing: tier verify"),
             Self::OtherSize { path, catalog, store } => {
                 write!(f, "{path} has {store} bytes, the catalog says {catalog}: it was replaced")
             }
@@ -109,42 +126,211 @@ pub struct Drift {
 /// Compares policy, bucket rules, catalog and store.
 pub async fn drift(ctx: &Ctx, policy: &Policy) -> Result<Drift> {
     let (store, snapshot) = (&ctx.store, Snapshot::open(&ctx.store).await?);
-    let mut found = Drift { version: snapshot.version(), ..Drift::default() };
-    let mut states: HashMap<String, ObjectState> = HashMap::new();
-    for folder in [Layout::EVENTS, Layout::BUNDLES] {
-        let listed = store.classes().list(folder).await?;
-        states.extend(listed.into_iter().map(|state| (state.path.clone(), state)));
+    let listed = compare(ctx, &snapshot).await?;
+    let mut found = Drift { version: snapshot.version(), objects: listed.objects, ..Drift::default() };
+    found.name(&snapshot, listed.apart).await?;
+    if listed.more_missing > 0 {
+        found.findings.push(Finding::MoreMissing { files: listed.more_missing });
     }
-    found.objects = states.len() as u64;
-    let small = states.values().filter(|s| s.path.starts_with(Layout::EVENTS) && s.size_bytes < SMALLEST_MOVED_BYTES);
-    let (small_objects, small_bytes) = small.fold((0, 0), |(n, bytes), state| (n + 1, bytes + state.size_bytes));
-    for live in snapshot.live_files(|_| true).await? {
-        let path = live.file.path.clone();
-        match states.remove(&path) {
-            None => found.findings.push(Finding::Missing { path }),
-            Some(state) if state.size_bytes != live.file.size_bytes => {
-                found.findings.push(Finding::OtherSize { path, catalog: live.file.size_bytes, store: state.size_bytes })
-            }
-            Some(state) if state.storage_class != live.file.storage_class => {
-                let (catalog, store) = (live.file.storage_class, state.storage_class);
-                found.findings.push(Finding::OtherClass { path, catalog, store });
-                found.moved.push((live, store));
-            }
-            Some(_) => {}
-        }
-    }
-    // Files that older versions name and orphans of killed runs are a vacuum's affair.
-    let foreign = states.into_values().filter(|state| Layout::base_version(&state.path).is_none());
-    let mut foreign: Vec<_> =
-        foreign.map(|state| Finding::Unmanaged { path: state.path, size_bytes: state.size_bytes }).collect();
+    let mut foreign = listed.foreign;
     foreign.sort_by_key(Finding::to_string);
     found.findings.extend(foreign);
     let rules = store.classes().rules().await?;
-    found.findings.extend(of_rules(policy, store.location(), &rules, small_objects, small_bytes));
+    found.findings.extend(of_rules(policy, store.location(), &rules, listed.small.objects, listed.small.bytes));
     if store.classes().bucket().await?.versioned {
         found.findings.push(Finding::Versioned);
     }
     Ok(found)
+}
+
+/// A file of the catalog, as far as a listing can tell; its place in the catalog leads to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    path_digest: [u8; 16],
+    size_bytes: u64,
+    class: StorageClass,
+    /// Among the root's leaves.
+    leaf: u32,
+    position: u32,
+}
+
+const ENTRY_BYTES: usize = 33;
+
+impl Entry {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let class = StorageClass::ALL.iter().position(|class| *class == self.class).expect("one of all") as u8;
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[..16].copy_from_slice(&self.path_digest);
+        bytes[16..24].copy_from_slice(&self.size_bytes.to_be_bytes());
+        bytes[24] = class;
+        bytes[25..29].copy_from_slice(&self.leaf.to_be_bytes());
+        bytes[29..].copy_from_slice(&self.position.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        Entry {
+            path_digest: bytes[..16].try_into().expect("16 bytes"),
+            size_bytes: u64::from_be_bytes(bytes[16..24].try_into().expect("8 bytes")),
+            class: StorageClass::ALL[usize::from(bytes[24])],
+            leaf: number(25),
+            position: number(29),
+        }
+    }
+}
+
+/// What the store says of a file of the catalog, where it says something else.
+#[derive(Debug, Clone, Copy)]
+enum Apart {
+    Missing,
+    Size(u64),
+    Class(StorageClass),
+}
+
+#[derive(Debug, Default)]
+struct Compared {
+    objects: u64,
+    /// Objects below `events/` that S3 never moves.
+    small: ObjectSum,
+    apart: Vec<(Entry, Apart)>,
+    missing: usize,
+    more_missing: u64,
+    foreign: Vec<Finding>,
+}
+
+/// The catalog against the listing, folder by folder.
+async fn compare(ctx: &Ctx, snapshot: &Snapshot) -> Result<Compared> {
+    let (mut entries, known) = entries(snapshot).await?;
+    let mut folders: BTreeMap<String, Option<u32>> =
+        known.into_iter().map(|(folder, number)| (folder, Some(number))).collect();
+    let mut compared = Compared::default();
+    for top in [Layout::EVENTS, Layout::BUNDLES] {
+        let (below, objects) = ctx.store.children(top).await?;
+        for folder in below {
+            folders.entry(folder).or_insert(None);
+        }
+        for object in objects {
+            compared.object(&object.path, object.size_bytes);
+            compared.unnamed(object.path, object.size_bytes);
+        }
+    }
+    let lists = folders.into_iter().map(|(folder, number)| async move {
+        let objects = ctx.store.classes().list(&folder).await?;
+        Ok::<_, Error>((number, objects))
+    });
+    let mut lists = futures::stream::iter(lists).buffered(LISTS_IN_FLIGHT);
+    while let Some((number, objects)) = lists.try_next().await? {
+        ctx.stop.check()?;
+        let entries = match number {
+            Some(number) => entries.take(number)?.iter().map(Entry::decode).collect(),
+            None => Vec::new(),
+        };
+        compared.folder(entries, objects);
+    }
+    Ok(compared)
+}
+
+/// Every live file's entry, by the number of the folder that is listed for it.
+async fn entries(snapshot: &Snapshot) -> Result<(Spill<ENTRY_BYTES>, BTreeMap<String, u32>)> {
+    let (mut entries, mut folders) = (Spill::new(MEMORY_BYTES), BTreeMap::new());
+    let mut tables = snapshot.tables(snapshot.root().leaves.clone());
+    let mut leaf = 0;
+    while let Some(table) = tables.try_next().await? {
+        for view in table.views()? {
+            let (position, file) = view?;
+            let next = folders.len() as u32;
+            let folder = Layout::listed_folder(file.path);
+            let folder = match folders.get(folder) {
+                Some(number) => *number,
+                None => *folders.entry(folder.to_owned()).or_insert(next),
+            };
+            let entry = Entry {
+                path_digest: short_digest(file.path),
+                size_bytes: file.size_bytes,
+                class: file.storage_class,
+                leaf,
+                position,
+            };
+            entries.add(folder, entry.encode())?;
+        }
+        leaf += 1;
+    }
+    Ok((entries, folders))
+}
+
+impl Compared {
+    fn folder(&mut self, mut entries: Vec<Entry>, objects: Vec<ObjectState>) {
+        entries.sort_unstable();
+        let mut seen = vec![false; entries.len()];
+        for object in objects {
+            self.object(&object.path, object.size_bytes);
+            let digest = short_digest(&object.path);
+            match entries.binary_search_by_key(&digest, |entry| entry.path_digest) {
+                Ok(at) => {
+                    seen[at] = true;
+                    let entry = entries[at];
+                    if object.size_bytes != entry.size_bytes {
+                        self.apart.push((entry, Apart::Size(object.size_bytes)));
+                    } else if object.storage_class != entry.class {
+                        self.apart.push((entry, Apart::Class(object.storage_class)));
+                    }
+                }
+                Err(_) => self.unnamed(object.path, object.size_bytes),
+            }
+        }
+        for (entry, _) in entries.into_iter().zip(seen).filter(|(_, seen)| !seen) {
+            if self.missing < MISSING_NAMED {
+                self.missing += 1;
+                self.apart.push((entry, Apart::Missing));
+            } else {
+                self.more_missing += 1;
+            }
+        }
+    }
+
+    fn object(&mut self, path: &str, size_bytes: u64) {
+        self.objects += 1;
+        if path.starts_with(Layout::EVENTS) && size_bytes < SMALLEST_MOVED_BYTES {
+            self.small.add(size_bytes);
+        }
+    }
+
+    /// Files that older versions name and orphans of killed runs are a vacuum's affair.
+    fn unnamed(&mut self, path: String, size_bytes: u64) {
+        if Layout::base_version(&path).is_none() {
+            self.foreign.push(Finding::Unmanaged { path, size_bytes });
+        }
+    }
+}
+
+impl Drift {
+    /// Looks up what has come apart, and says it by path.
+    async fn name(&mut self, snapshot: &Snapshot, mut apart: Vec<(Entry, Apart)>) -> Result<()> {
+        apart.sort_by_key(|(entry, _)| (entry.leaf, entry.position));
+        let leaves = &snapshot.root().leaves;
+        let mut findings = Vec::new();
+        for of_leaf in apart.chunk_by(|(a, _), (b, _)| a.leaf == b.leaf) {
+            let leaf = &leaves[of_leaf[0].0.leaf as usize];
+            let positions: Vec<u32> = of_leaf.iter().map(|(entry, _)| entry.position).collect();
+            let live = LeafTable::read(snapshot.store(), leaf).await?.live_files(&positions)?;
+            for (live, (_, apart)) in live.into_iter().zip(of_leaf) {
+                let (path, file) = (live.file.path.clone(), &live.file);
+                findings.push(match *apart {
+                    Apart::Missing => Finding::Missing { path },
+                    Apart::Size(store) => Finding::OtherSize { path, catalog: file.size_bytes, store },
+                    Apart::Class(store) => {
+                        let catalog = file.storage_class;
+                        self.moved.push((live, store));
+                        Finding::OtherClass { path, catalog, store }
+                    }
+                });
+            }
+        }
+        findings.sort_by_cached_key(Finding::to_string);
+        self.findings.extend(findings);
+        Ok(())
+    }
 }
 
 /// Writes the classes that the store has confirmed into the catalog; `None` where all agree.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::policy::Transitions;
-use crate::model::{DataFile, Prices, StorageClass, Usd, pays_back_after};
+use crate::model::{FileView, Prices, StorageClass, Usd, pays_back_after};
 
 /// What a move costs once, and what the objects cost by the month before and after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -81,21 +81,28 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Files read and written anew as one object of about the same size.
-    pub fn bundle(&self, files: &[&DataFile], class: StorageClass, months_left: u32) -> Gate {
-        let mut gate = self.leave(files);
-        gate.months_left = months_left;
-        gate.one_off += files.iter().map(|file| self.prices.get(file.storage_class, 1)).sum();
-        gate.one_off += self.enter(class);
-        gate.monthly_after = self.prices.storage_month(class, files.iter().map(|file| file.size_bytes).sum());
+    /// Of one of the files that are written anew as one object: what it costs to take it out of where it is.
+    pub fn join(&self, file: &FileView<'_>) -> Gate {
+        let mut gate = self.leave(file);
+        gate.one_off += self.prices.get(file.storage_class, 1);
         gate
     }
 
+    /// Files that are written anew as one object of about the same size; `joined` is the sum of what each costs.
+    pub fn bundle(&self, joined: Gate, size_bytes: u64, class: StorageClass, months_left: u32) -> Gate {
+        Gate {
+            months_left,
+            one_off: joined.one_off + self.enter(class),
+            monthly_after: self.prices.storage_month(class, size_bytes),
+            ..joined
+        }
+    }
+
     /// One object copied onto itself in another class. Its footer is read once when it goes out of reach.
-    pub fn in_place(&self, file: &DataFile, class: StorageClass, months_left: u32) -> Gate {
-        let mut gate = self.leave(&[file]);
+    pub fn in_place(&self, file: &FileView<'_>, class: StorageClass, months_left: u32) -> Gate {
+        let mut gate = self.leave(file);
         gate.months_left = months_left;
-        if class.is_archived() && file.pack.is_none() {
+        if class.is_archived() && !file.is_packed {
             gate.one_off += self.prices.get(file.storage_class, 1);
         }
         gate.one_off += self.enter(class);
@@ -104,22 +111,21 @@ impl Judge<'_> {
     }
 
     /// Objects that are deleted.
-    pub fn expire(&self, file: &DataFile) -> Gate {
-        let gate = self.leave(&[file]);
+    pub fn expire(&self, file: &FileView<'_>) -> Gate {
+        let gate = self.leave(file);
         // Deleting reads nothing: only the rest of the minimum duration is paid.
         Gate { one_off: gate.early_delete, ..gate }
     }
 
-    fn leave(&self, files: &[&DataFile]) -> Gate {
-        let mut gate = Gate::default();
-        for file in files {
-            let class = file.storage_class;
-            let early_delete = self.prices.early_delete(class, file.size_bytes, self.days_stored(file));
-            gate.early_delete += early_delete;
-            gate.one_off += early_delete + self.prices.instant_retrieval(class, file.size_bytes);
-            gate.monthly_before += self.prices.storage_month(class, file.size_bytes);
+    fn leave(&self, file: &FileView<'_>) -> Gate {
+        let class = file.storage_class;
+        let early_delete = self.prices.early_delete(class, file.size_bytes, self.days_stored(file));
+        Gate {
+            early_delete,
+            one_off: early_delete + self.prices.instant_retrieval(class, file.size_bytes),
+            monthly_before: self.prices.storage_month(class, file.size_bytes),
+            ..Gate::default()
         }
-        gate
     }
 
     fn enter(&self, class: StorageClass) -> Usd {
@@ -130,7 +136,7 @@ impl Judge<'_> {
     }
 
     /// Whole days in the class; of STANDARD, which has no minimum, it does not matter.
-    fn days_stored(&self, file: &DataFile) -> u32 {
+    fn days_stored(&self, file: &FileView<'_>) -> u32 {
         let stored = file.class_since.map_or(i64::MAX, |since| self.now.duration_since(since).as_hours() / 24);
         u32::try_from(stored.max(0)).unwrap_or(u32::MAX)
     }

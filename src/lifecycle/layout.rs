@@ -4,62 +4,114 @@
 //! the order of their names, fill as few bundles as the size allows: neighbours share one, so the range of tenants that
 //! the catalog keeps of a bundle is narrow, and each tenant of a month lies in one bundle.
 
-use std::collections::BTreeMap;
+use jiff::civil::Date;
 
-use crate::catalog::LiveFile;
+use super::gate::Gate;
+use crate::model::{FileView, StorageClass, short_digest};
 
-/// Files of one month, in bundles of at most about `bundle_bytes`. A tenant is split only when it is larger than that.
-pub fn bundles(files: Vec<LiveFile>, own_bundle_bytes: u64, bundle_bytes: u64) -> Vec<Vec<LiveFile>> {
-    let mut tenants: BTreeMap<String, Vec<LiveFile>> = BTreeMap::new();
-    for live in files {
-        tenants.entry(live.file.tenants.min.clone()).or_default().push(live);
+/// Sums over files that go the same way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    pub files: u64,
+    pub bytes: u64,
+    /// Of their paths, whatever the order.
+    pub digest: u128,
+    /// What each costs, added up.
+    pub gate: Gate,
+    /// The coldest class among theirs.
+    pub from: StorageClass,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        // The neutral element of `Gate::and`.
+        let gate = Gate { months_left: u32::MAX, ..Gate::default() };
+        Part { files: 0, bytes: 0, digest: 0, gate, from: StorageClass::Standard }
     }
+}
+
+impl Part {
+    pub fn of(file: &FileView<'_>, gate: Gate) -> Self {
+        let digest = u128::from_be_bytes(short_digest(file.path));
+        Part { files: 1, bytes: file.size_bytes, digest, gate, from: file.storage_class }
+    }
+
+    pub fn add(&mut self, other: &Part) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        // A sum is the same in every order, and unlike an exclusive or it tells two of a file from none.
+        self.digest = self.digest.wrapping_add(other.digest);
+        self.gate = self.gate.and(&other.gate);
+        self.from = self.from.max(other.from);
+    }
+}
+
+/// A cell of a tenant's month.
+pub type Cell = (String, Date);
+
+/// What a tenant brings to a month.
+#[derive(Debug, Clone, Default)]
+pub struct TenantMonth {
+    pub name: String,
+    pub part: Part,
+    /// All of it in the order of a bundle, where it [`needs_cells`].
+    pub cells: Vec<(Cell, Part)>,
+}
+
+/// Whether so much of one tenant is cut between its cells.
+pub fn needs_cells(bytes: u64, own_bundle_bytes: u64, bundle_bytes: u64) -> bool {
+    bytes >= own_bundle_bytes && bytes > bundle_bytes
+}
+
+/// Cells that become one object: from the first one on, those of the tenant, or of all tenants without a bundle of their
+/// own, up to the next such bundle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundle {
+    pub tenant: String,
+    /// `None`: from the tenant's first cell on.
+    first: Option<Cell>,
+    /// Whether the tenant has it alone.
+    pub is_own: bool,
+    pub part: Part,
+}
+
+impl Bundle {
+    pub fn first_cell(&self) -> (&str, &str, Date) {
+        let (event_type, date) = self.first.as_ref().map_or(("", Date::MIN), |(event_type, date)| (event_type, *date));
+        (&self.tenant, event_type, date)
+    }
+}
+
+/// What the tenants, in the order of their names, bring to a month, in bundles of at most about `bundle_bytes`. A tenant
+/// is split only when it is larger than that.
+pub fn bundles(tenants: Vec<TenantMonth>, own_bundle_bytes: u64, bundle_bytes: u64) -> Vec<Bundle> {
     let (mut bundles, mut shared, mut small) = (Vec::new(), Shared::default(), Vec::new());
-    for (_, mut files) in tenants {
-        files.sort_by(|a, b| order(a).cmp(&order(b)));
-        match size(&files) {
-            bytes if bytes < own_bundle_bytes => small.push(files),
-            _ => bundles.extend(split(files, bundle_bytes)),
+    for tenant in tenants {
+        match tenant.part.bytes {
+            bytes if needs_cells(bytes, own_bundle_bytes, bundle_bytes) => bundles.extend(split(tenant, bundle_bytes)),
+            bytes if bytes < own_bundle_bytes => small.push(tenant),
+            _ => bundles.push(Bundle { tenant: tenant.name, first: None, is_own: true, part: tenant.part }),
         }
     }
-    let total: u64 = small.iter().map(|files| size(files)).sum();
+    let total: u64 = small.iter().map(|tenant| tenant.part.bytes).sum();
     // Of equal size rather than full ones and a rest: no bundle is needlessly small.
     let fair = total.div_ceil(total.div_ceil(bundle_bytes).max(1));
-    for files in small {
-        shared.add(files, fair);
+    for tenant in small {
+        shared.add(tenant, fair);
     }
     bundles.extend(shared.finish());
-    bundles.sort_by(|a, b| order(&a[0]).cmp(&order(&b[0])));
+    bundles.sort_by(|a, b| a.first_cell().cmp(&b.first_cell()));
     bundles
 }
 
-fn order(live: &LiveFile) -> (&str, &str, jiff::civil::Date, i64, &str) {
-    let file = &live.file;
-    (&file.tenants.min, &file.event_types.min, file.dates.min, file.ts.min, &file.path)
-}
-
-fn size(files: &[LiveFile]) -> u64 {
-    files.iter().map(|live| live.file.size_bytes).sum()
-}
-
-/// One tenant's files in order, cut where the next would make a bundle too large.
-fn split(files: Vec<LiveFile>, bundle_bytes: u64) -> Vec<Vec<LiveFile>> {
-    let mut parts: Vec<Vec<LiveFile>> = Vec::new();
-    let mut open_bytes = u64::MAX;
-    for live in files {
-        let bytes = live.file.size_bytes;
-        // A cell's files must stay together: its rows are one sorted run.
-        let same_cell = |other: &LiveFile| other.file.partition() == live.file.partition();
-        let fits = open_bytes.saturating_add(bytes) <= bundle_bytes;
+/// One tenant's cells in order, cut where the next would make a bundle too large. A cell stays together: its rows are one
+/// sorted run.
+fn split(tenant: TenantMonth, bundle_bytes: u64) -> Vec<Bundle> {
+    let mut parts: Vec<Bundle> = Vec::new();
+    for (cell, part) in tenant.cells {
         match parts.last_mut() {
-            Some(part) if fits || part.last().is_some_and(same_cell) => {
-                part.push(live);
-                open_bytes = open_bytes.saturating_add(bytes);
-            }
-            _ => {
-                parts.push(vec![live]);
-                open_bytes = bytes;
-            }
+            Some(open) if open.part.bytes + part.bytes <= bundle_bytes => open.part.add(&part),
+            _ => parts.push(Bundle { tenant: tenant.name.clone(), first: Some(cell), is_own: true, part }),
         }
     }
     parts
@@ -67,80 +119,72 @@ fn split(files: Vec<LiveFile>, bundle_bytes: u64) -> Vec<Vec<LiveFile>> {
 
 #[derive(Default)]
 struct Shared {
-    full: Vec<Vec<LiveFile>>,
-    open: Vec<LiveFile>,
+    full: Vec<Bundle>,
+    open: Option<Bundle>,
 }
 
 impl Shared {
-    fn add(&mut self, files: Vec<LiveFile>, fair_bytes: u64) {
-        let bytes = size(&self.open);
+    fn add(&mut self, TenantMonth { name, part, .. }: TenantMonth, fair_bytes: u64) {
         // The nearer border: before this tenant or after it.
-        if bytes > 0 && bytes + size(&files) / 2 > fair_bytes {
-            self.full.push(std::mem::take(&mut self.open));
+        self.full.extend(self.open.take_if(|open| open.part.bytes + part.bytes / 2 > fair_bytes));
+        match &mut self.open {
+            Some(open) => open.part.add(&part),
+            None => self.open = Some(Bundle { tenant: name, first: None, is_own: false, part }),
         }
-        self.open.extend(files);
     }
 
-    fn finish(mut self) -> Vec<Vec<LiveFile>> {
-        if !self.open.is_empty() {
-            self.full.push(self.open);
-        }
+    fn finish(mut self) -> Vec<Bundle> {
+        self.full.extend(self.open);
         self.full
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::model::{DataFile, KeyRange, StorageClass};
 
-    fn file(tenant: &str, day: i8, size_bytes: u64) -> LiveFile {
-        LiveFile {
-            leaf: "leaf".into(),
-            position: 0,
-            file: DataFile {
-                path: format!("events/{tenant}/{day}"),
-                tenants: KeyRange::one(tenant.to_owned()),
-                event_types: KeyRange::one("login".to_owned()),
-                dates: KeyRange::one(jiff::civil::date(2026, 8, day)),
-                ts: KeyRange::one(0),
-                rows: 1,
-                size_bytes,
-                footer_bytes: 100,
-                schema_id: 1,
-                storage_class: StorageClass::Standard,
-                class_since: None,
-                pack: None,
-            },
+    type Sizes<'a> = Vec<(&'a str, i8, u64)>;
+
+    /// What the files of tenants, days and sizes become.
+    fn laid(files: &Sizes<'_>, own_bundle_bytes: u64, bundle_bytes: u64) -> Vec<(String, u64)> {
+        let mut tenants: BTreeMap<&str, BTreeMap<Cell, Part>> = BTreeMap::new();
+        for &(tenant, day, bytes) in files {
+            let cell = ("login".to_owned(), jiff::civil::date(2026, 8, day));
+            let part = Part { files: 1, bytes, ..Part::default() };
+            tenants.entry(tenant).or_default().entry(cell).or_default().add(&part);
         }
-    }
-
-    fn sizes(bundles: &[Vec<LiveFile>]) -> Vec<(String, u64)> {
-        bundles.iter().map(|files| (files[0].file.tenants.min.clone(), size(files))).collect()
+        let tenant = |(name, cells): (&str, BTreeMap<Cell, Part>)| {
+            let mut part = Part::default();
+            cells.values().for_each(|cell| part.add(cell));
+            TenantMonth { name: name.to_owned(), part, cells: cells.into_iter().collect() }
+        };
+        let bundles = bundles(tenants.into_iter().map(tenant).collect(), own_bundle_bytes, bundle_bytes);
+        bundles.into_iter().map(|bundle| (bundle.tenant, bundle.part.bytes)).collect()
     }
 
     #[test]
     fn small_tenants_share_as_few_bundles_as_the_size_allows() {
-        let files: Vec<_> =
-            (0..100).flat_map(|tenant| (1..=3).map(move |day| file(&format!("t{tenant:02}"), day, 1))).collect();
-        assert_eq!(sizes(&bundles(files.clone(), 128, 512)), [("t00".to_owned(), 300)]);
-        let cut = bundles(files, 30, 100);
+        let names: Vec<String> = (0..100).map(|tenant| format!("t{tenant:02}")).collect();
+        let files: Sizes = names.iter().flat_map(|name| (1..=3).map(move |day| (name.as_str(), day, 1))).collect();
+        assert_eq!(laid(&files, 128, 512), [("t00".to_owned(), 300)]);
+        let cut = laid(&files, 30, 100);
         assert_eq!(cut.len(), 3);
-        assert!(cut.iter().all(|bundle| (95..=105).contains(&size(bundle))), "{:?}", sizes(&cut));
-        let ends = |bundle: &Vec<LiveFile>| {
-            (bundle[0].file.tenants.min.clone(), bundle.last().unwrap().file.tenants.min.clone())
-        };
-        let all: Vec<_> = cut.iter().map(ends).collect();
-        assert!(all.windows(2).all(|pair| pair[0].1 < pair[1].0), "no tenant lies in two bundles: {all:?}");
+        assert!(cut.iter().all(|(_, bytes)| (95..=105).contains(bytes)), "{cut:?}");
+        assert!(cut.windows(2).all(|pair| pair[0].0 < pair[1].0), "no tenant lies in two bundles: {cut:?}");
     }
 
     #[test]
     fn a_large_tenant_has_its_own_and_a_huge_one_is_split() {
-        let mut files = vec![file("a", 1, 10), file("c", 1, 10), file("b", 1, 200)];
-        files.extend((1..=6).map(|day| file("h", day, 200)));
+        let mut files = vec![("a", 1, 10), ("c", 1, 10), ("b", 1, 200)];
+        files.extend((1..=6).map(|day| ("h", day, 200)));
         assert_eq!(
-            sizes(&bundles(files, 128, 512)),
+            laid(&files, 128, 512),
             [("a", 20), ("b", 200), ("h", 400), ("h", 400), ("h", 400)].map(|(t, s)| (t.to_owned(), s))
         );
+        // The cell of the second day stays in one piece.
+        let files = vec![("h", 1, 300), ("h", 2, 200), ("h", 2, 300)];
+        assert_eq!(laid(&files, 128, 512), [("h", 300), ("h", 500)].map(|(t, s)| (t.to_owned(), s)));
     }
 }

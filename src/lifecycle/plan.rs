@@ -1,21 +1,18 @@
-//! What should become of every file, with its reason: a pure function of snapshot, policy, holds, prices and time.
+//! What would be done, and what becomes of every file: sums and borders of bundles, never a list of files.
+//!
+//! A plan has an entry for each bundle and each month, so it stays small however many files there are. Which files an
+//! action takes is asked file by file: [`Plan::place`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::gate::{Gate, Judge, Verdict};
-use super::layout::bundles;
-use super::policy::{Layout, Policy, Rule, Target, Transitions};
-use crate::catalog::LiveFile;
-use crate::data::pack;
-use crate::error;
-use crate::model::{DataFile, Hold, Prices, StorageClass, Usd, sha256};
-use crate::store::Store;
+use super::decide::{Decider, Fate, Group, Keys};
+use super::gate::Gate;
+use super::layout::Bundle;
+use crate::model::{FileView, StorageClass, Usd, sha256};
 
 /// Why a file moves or stays.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -103,48 +100,43 @@ pub struct Action {
     pub rules: BTreeSet<String>,
     pub kind: ActionKind,
     pub gate: Gate,
+    pub files: u64,
+    pub bytes: u64,
+    /// Of the files, whatever their order.
+    pub(super) digest: u128,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ActionKind {
     Bundle { class: StorageClass, bundles: Vec<BundleAction> },
-    InPlace { class: StorageClass, files: Vec<LiveFile> },
-    Expire { files: Vec<LiveFile> },
+    InPlace { class: StorageClass },
+    Expire,
 }
 
-/// Cells that become one object, in the order of tenant, type and date.
+/// Cells that become one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BundleAction {
-    pub files: Vec<LiveFile>,
+    pub files: u64,
+    pub bytes: u64,
     pub gate: Gate,
+    pub(super) digest: u128,
 }
 
 impl Action {
-    pub fn files(&self) -> Vec<&LiveFile> {
-        match &self.kind {
-            ActionKind::Bundle { bundles, .. } => bundles.iter().flat_map(|bundle| &bundle.files).collect(),
-            ActionKind::InPlace { files, .. } | ActionKind::Expire { files } => files.iter().collect(),
-        }
-    }
-
     pub fn objects_after(&self) -> u64 {
         match &self.kind {
             ActionKind::Bundle { bundles, .. } => bundles.len() as u64,
-            ActionKind::InPlace { files, .. } => files.len() as u64,
-            ActionKind::Expire { .. } => 0,
+            ActionKind::InPlace { .. } => self.files,
+            ActionKind::Expire => 0,
         }
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.files().iter().map(|live| live.file.size_bytes).sum()
     }
 
     /// `bundle into DEEP_ARCHIVE`
     pub fn what(&self) -> String {
         match &self.kind {
             ActionKind::Bundle { class, .. } => format!("bundle into {class}"),
-            ActionKind::InPlace { class, .. } => format!("move to {class}"),
-            ActionKind::Expire { .. } => "expire".to_owned(),
+            ActionKind::InPlace { class } => format!("move to {class}"),
+            ActionKind::Expire => "expire".to_owned(),
         }
     }
 }
@@ -161,255 +153,129 @@ pub struct Totals {
     pub monthly_saving_usd: Usd,
 }
 
+/// Files and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    pub files: u64,
+    pub size_bytes: u64,
+}
+
 /// Everything a lifecycle run would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub actions: Vec<Action>,
-    /// One for each file, by path.
-    pub decisions: Vec<Decision>,
+    /// How much stays, by the reason.
+    pub stays: BTreeMap<Reason, Sum>,
     pub totals: Totals,
     /// Of what it would do: two plans with the same digest do the same.
     pub digest: String,
+    groups: BTreeMap<Group, Vec<Laid>>,
+    /// Places in `actions`.
+    bundling: BTreeMap<Group, usize>,
+    in_place: BTreeMap<(Date, StorageClass), usize>,
+    expiring: BTreeMap<Date, usize>,
 }
 
-/// What a plan is made from.
-pub struct Planning<'a> {
-    pub policy: &'a Policy,
-    pub holds: &'a [Hold],
-    pub prices: &'a Prices,
-    pub now: Timestamp,
-    /// The (type, tenant) pairs of each bundle, by path; a bundle that is not in it stays.
-    pub bundle_keys: HashMap<String, BTreeSet<(String, String)>>,
+/// A bundle that was weighed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Laid {
+    pub bundle: Bundle,
+    pub reason: Reason,
+    /// Its place among those of its action that are made.
+    pub number: Option<usize>,
 }
 
-/// The (type, tenant) pairs of the bundles among `files`, from their packs; needed when rules name types or tenants.
-pub async fn bundle_keys(
-    store: &Store,
-    files: &[LiveFile],
-) -> error::Result<HashMap<String, BTreeSet<(String, String)>>> {
-    let bundles: Vec<DataFile> = files.iter().map(|live| &live.file).filter(|file| file.is_bundle()).cloned().collect();
-    let packed = pack::read(store, &bundles).await?;
-    let keys = |packed: pack::Packed| {
-        let pair = |rows: pack::CellRows| (rows.cell.event_type.to_string(), rows.cell.tenant_id.to_string());
-        packed.cells.into_iter().map(pair).collect()
-    };
-    Ok(bundles.into_iter().zip(packed).filter_map(|(file, packed)| Some((file.path, keys(packed?)))).collect())
+/// An action's part of the plan before the actions are put in order.
+pub(super) enum Key {
+    Bundles(Group),
+    InPlace(Date, StorageClass),
+    Expire(Date),
 }
 
-/// Files that one action may take together: month, class, and the rules that ever decide about them.
-type Group = (Date, StorageClass, Vec<usize>);
-
-#[derive(Default)]
-struct Sorted {
-    to_bundle: BTreeMap<Group, (BTreeSet<String>, Vec<LiveFile>)>,
-    in_place: BTreeMap<(Date, StorageClass), Single>,
-    expire: BTreeMap<Date, Single>,
-    decisions: Vec<Decision>,
+/// What takes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In the plan's actions.
+    pub action: usize,
+    /// In the action's bundles; 0 of an action that makes none.
+    pub bundle: usize,
 }
 
-/// Files that one action takes one by one, with the rules that asked for it and the sum of their costs.
-struct Single {
-    rules: BTreeSet<String>,
-    files: Vec<LiveFile>,
-    gate: Gate,
-}
-
-impl Default for Single {
-    fn default() -> Self {
-        // The neutral element of `Gate::and`.
-        let gate = Gate { months_left: u32::MAX, ..Gate::default() };
-        Single { rules: BTreeSet::new(), files: Vec::new(), gate }
-    }
-}
-
-impl Single {
-    fn add(&mut self, rule: &str, live: LiveFile, gate: &Gate) {
-        self.rules.insert(rule.to_owned());
-        self.gate = self.gate.and(gate);
-        self.files.push(live);
-    }
-}
-
-/// Decides about every file.
-pub fn plan(planning: &Planning<'_>, files: Vec<LiveFile>) -> Plan {
-    let judge = Judge { prices: planning.prices, now: planning.now, transitions: planning.policy.transitions };
-    let mut sorted = Sorted::default();
-    for live in files {
-        planning.sort(&judge, live, &mut sorted);
-    }
-    let mut actions = Vec::new();
-    for ((month, class, _), (rules, files)) in std::mem::take(&mut sorted.to_bundle) {
-        actions.extend(planning.bundle(&judge, month, class, rules, files, &mut sorted.decisions));
-    }
-    for ((month, class), Single { rules, files, gate }) in sorted.in_place {
-        actions.push(Action { month, rules, kind: ActionKind::InPlace { class, files }, gate });
-    }
-    for (month, Single { rules, files, gate }) in sorted.expire {
-        actions.push(Action { month, rules, kind: ActionKind::Expire { files }, gate });
-    }
-    actions.sort_by_key(|action| action.month);
-    let mut decisions = sorted.decisions;
-    decisions.sort_by(|a, b| a.path.cmp(&b.path));
-    let totals = totals(&actions, &decisions);
-    let digest = digest(&actions);
-    Plan { actions, decisions, totals, digest }
-}
-
-impl Planning<'_> {
-    fn sort(&self, judge: &Judge<'_>, live: LiveFile, sorted: &mut Sorted) {
-        let file = &live.file;
-        let (month, today) = (file.dates.min.first_of_month(), self.today());
-        let last_day = file.dates.max.last_of_month();
-        let stays = |reason: Reason| Decision { path: file.path.clone(), size_bytes: file.size_bytes, reason };
-        let rule = match self.rule(file, last_day, today) {
-            Ok(rule) => rule,
-            Err(reason) => return sorted.decisions.push(stays(reason)),
-        };
-        if let Some(hold) = self.holds.iter().find(|hold| hold.may_cover(file)) {
-            return sorted.decisions.push(stays(Reason::Held { hold: hold.id.clone() }));
+impl Plan {
+    pub(super) fn new(
+        mut actions: Vec<(Key, Action)>,
+        groups: BTreeMap<Group, Vec<Laid>>,
+        stays: BTreeMap<Reason, Sum>,
+    ) -> Self {
+        actions.sort_by_key(|(_, action)| action.month);
+        let (mut bundling, mut in_place, mut expiring) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (index, (key, _)) in actions.iter().enumerate() {
+            match key {
+                Key::Bundles(group) => bundling.insert(group.clone(), index),
+                Key::InPlace(month, class) => in_place.insert((*month, *class), index),
+                Key::Expire(month) => expiring.insert(*month, index),
+            };
         }
-        let months_left = self.policy.horizon.months_left(last_day, today);
-        match rule.target {
-            Target::Expire => {
-                sorted.decisions.push(stays(Reason::Expires { rule: rule.name.clone() }));
-                let gate = judge.expire(file);
-                sorted.expire.entry(month).or_default().add(&rule.name, live, &gate);
-            }
-            Target::Move { class, .. } if class <= file.storage_class => {
-                sorted.decisions.push(stays(Reason::AlreadyThere { class: file.storage_class }));
-            }
-            Target::Move { class, .. } if self.policy.transitions == Transitions::Rules && file.is_bundle() => {
-                sorted.decisions.push(stays(Reason::WaitsForBucketRule { class }));
-            }
-            Target::Move { .. } if file.storage_class.is_archived() => {
-                sorted.decisions.push(stays(Reason::Archived { class: file.storage_class }));
-            }
-            Target::Move { class, layout: Layout::Bundle } if !file.is_bundle() => {
-                let group = (month, class, self.fingerprint(file));
-                let (rules, files) = sorted.to_bundle.entry(group).or_default();
-                rules.insert(rule.name.clone());
-                files.push(live);
-            }
-            Target::Move { class, .. } => {
-                let gate = judge.in_place(file, class, months_left);
-                let reason = reason(&gate, &rule.name, class, file.storage_class);
-                let moves = matches!(reason, Reason::Moves { .. });
-                sorted.decisions.push(stays(reason));
-                if moves {
-                    sorted.in_place.entry((month, class)).or_default().add(&rule.name, live, &gate);
-                }
-            }
-        }
+        let actions: Vec<Action> = actions.into_iter().map(|(_, action)| action).collect();
+        let totals = totals(&actions, &stays);
+        let digest = digest(&actions);
+        Plan { actions, stays, totals, digest, groups, bundling, in_place, expiring }
     }
 
-    /// The files of a group in bundles, those that do not pay back left out.
-    fn bundle(
+    /// What becomes of a file, and what takes it; `None` where it stays. The file is one of those that the plan was made
+    /// of, and `decider` decides by what it was made with.
+    pub fn place(
         &self,
-        judge: &Judge<'_>,
-        month: Date,
-        class: StorageClass,
-        rules: BTreeSet<String>,
-        files: Vec<LiveFile>,
-        decisions: &mut Vec<Decision>,
-    ) -> Option<Action> {
-        let months_left = self.policy.horizon.months_left(month.last_of_month(), self.today());
-        let mut moving = Vec::new();
-        for files in bundles(files, self.policy.own_bundle_bytes, self.policy.bundle_bytes) {
-            let members: Vec<&DataFile> = files.iter().map(|live| &live.file).collect();
-            let gate = judge.bundle(&members, class, months_left);
-            let from = members.iter().map(|file| file.storage_class).max().unwrap_or(StorageClass::Standard);
-            let names = rules.iter().cloned().collect::<Vec<_>>().join("+");
-            let reason = reason(&gate, &names, class, from);
-            decisions.extend(members.iter().map(|file| Decision {
-                path: file.path.clone(),
-                size_bytes: file.size_bytes,
-                reason: reason.clone(),
-            }));
-            if matches!(reason, Reason::Moves { .. }) {
-                moving.push(BundleAction { files, gate });
+        decider: &mut Decider<'_>,
+        file: &FileView<'_>,
+        keys: Option<&Keys>,
+    ) -> (Reason, Option<Place>) {
+        let month = file.dates.min.first_of_month();
+        let alone = |index: Option<&usize>| index.map(|&action| Place { action, bundle: 0 });
+        match decider.fate(file, keys) {
+            Fate::Stays(reason) => (reason, None),
+            Fate::Expires { reason, .. } => (reason, alone(self.expiring.get(&month))),
+            Fate::Moves { reason, class, .. } => (reason, alone(self.in_place.get(&(month, class)))),
+            Fate::Joins { group, .. } => {
+                let laid = self.groups.get(&group).and_then(|laid| of_bundle(laid, file));
+                let action = self.bundling.get(&group);
+                let place = |laid: &Laid| Some(Place { action: *action?, bundle: laid.number? });
+                laid.map_or((Reason::Mixed, None), |laid| (laid.reason.clone(), place(laid)))
             }
         }
-        let gate = moving.iter().map(|bundle| bundle.gate).reduce(|a, b| a.and(&b))?;
-        Some(Action { month, rules, kind: ActionKind::Bundle { class, bundles: moving }, gate })
-    }
-
-    /// The rule that decides about all of the file's events.
-    fn rule(&self, file: &DataFile, last_day: Date, today: Date) -> Result<&Rule, Reason> {
-        let one = |event_type: &str, tenant: &str| {
-            self.policy.rule_for(event_type, tenant, last_day, today).ok_or_else(|| {
-                match self.policy.next_rule_for(event_type, tenant, last_day) {
-                    Some((until, rule)) => Reason::TooYoung { rule: rule.name.clone(), until },
-                    None => Reason::NoRule,
-                }
-            })
-        };
-        if !file.is_bundle() {
-            return one(&file.event_types.min, &file.tenants.min);
-        }
-        let keys = self.bundle_keys.get(&file.path).ok_or(Reason::Mixed)?;
-        let mut decided = keys.iter().map(|(event_type, tenant)| one(event_type, tenant));
-        let first = decided.next().ok_or(Reason::Mixed)??;
-        for other in decided {
-            if other?.name != first.name {
-                return Err(Reason::Mixed);
-            }
-        }
-        Ok(first)
-    }
-
-    /// The rules that ever decide about the file's events: those of different lives do not share a bundle.
-    fn fingerprint(&self, file: &DataFile) -> Vec<usize> {
-        let rules = self.policy.rules.iter().enumerate();
-        rules.filter(|(_, rule)| rule.is_about(&file.event_types.min, &file.tenants.min)).map(|(at, _)| at).collect()
-    }
-
-    fn today(&self) -> Date {
-        self.now.to_zoned(TimeZone::UTC).date()
     }
 }
 
-fn reason(gate: &Gate, rule: &str, class: StorageClass, from: StorageClass) -> Reason {
-    let of_months = gate.months_left;
-    match gate.verdict() {
-        Verdict::PaysBack { month } => {
-            Reason::Moves { rule: rule.to_owned(), class, pays_back_month: month, of_months }
-        }
-        Verdict::TooLate { month } => Reason::PaysBackTooLate { month, of_months },
-        Verdict::Never => Reason::NeverPaysBack,
-        Verdict::InsideMinimumDuration => Reason::InsideMinimumDuration { class: from },
-    }
+/// The bundle that a cell's file was laid into. Bundles are in the order of their first cells; those of one tenant alone
+/// may lie between the tenants of a shared one.
+fn of_bundle<'a>(laid: &'a [Laid], file: &FileView<'_>) -> Option<&'a Laid> {
+    let cell = (file.tenants.min, file.event_types.min, file.dates.min);
+    let before = &laid[..laid.partition_point(|laid| laid.bundle.first_cell() <= cell)];
+    let own = before.last().filter(|laid| laid.bundle.is_own && laid.bundle.tenant == file.tenants.min);
+    own.or_else(|| before.iter().rfind(|laid| !laid.bundle.is_own))
 }
 
-fn totals(actions: &[Action], decisions: &[Decision]) -> Totals {
-    let mut totals = Totals::default();
+fn totals(actions: &[Action], stays: &BTreeMap<Reason, Sum>) -> Totals {
+    let mut totals = Totals { stays: stays.values().map(|sum| sum.files).sum(), ..Totals::default() };
     for action in actions {
-        let files = action.files().len() as u64;
-        if let ActionKind::Expire { .. } = action.kind {
-            totals.expires += files;
-        } else {
-            totals.objects_before += files;
+        match action.kind {
+            ActionKind::Expire => totals.expires += action.files,
+            _ => totals.objects_before += action.files,
         }
         totals.objects_after += action.objects_after();
-        totals.bytes += action.bytes();
+        totals.bytes += action.bytes;
         totals.one_off_usd += action.gate.one_off;
         totals.monthly_saving_usd += action.gate.monthly_saving();
     }
-    totals.stays = decisions.len() as u64 - totals.objects_before - totals.expires;
     totals
 }
 
 fn digest(actions: &[Action]) -> String {
     let mut text = String::new();
     for action in actions {
-        text.push_str(&format!("{} {}\n", action.month, action.what()));
-        match &action.kind {
-            ActionKind::Bundle { bundles, .. } => {
-                for bundle in bundles {
-                    bundle.files.iter().for_each(|live| text.push_str(&format!("{}\n", live.file.path)));
-                    text.push('\n');
-                }
-            }
-            _ => action.files().iter().for_each(|live| text.push_str(&format!("{}\n", live.file.path))),
+        text.push_str(&format!("{} {} {:032x}\n", action.month, action.what(), action.digest));
+        if let ActionKind::Bundle { bundles, .. } = &action.kind {
+            bundles.iter().for_each(|bundle| text.push_str(&format!("{:032x}\n", bundle.digest)));
         }
     }
     sha256(text.as_bytes())

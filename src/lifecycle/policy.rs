@@ -153,9 +153,9 @@ impl Policy {
         }
     }
 
-    /// The first rule about events of this type and tenant whose age their month has reached.
-    pub fn rule_for(&self, event_type: &str, tenant: &str, last_day: Date, today: Date) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.is_about(event_type, tenant) && rule.after.after(last_day) <= today)
+    /// The place of the first rule about events of this type and tenant whose age their month has reached.
+    pub fn rule_for(&self, event_type: &str, tenant: &str, last_day: Date, today: Date) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.is_about(event_type, tenant) && rule.after.after(last_day) <= today)
     }
 
     /// The day on which the next rule begins to apply, and its name.
@@ -210,7 +210,9 @@ mod tests {
         let rules =
             vec![rule("keep-vip", "vip-*", "0d", stay), rule("deep", "*", "1y", deep), rule("warm", "*", "90d", warm)];
         let policy = Policy { rules, ..Policy::standard() };
-        let name = |tenant, last_day, today| policy.rule_for("login", tenant, last_day, today).map(|r| r.name.as_str());
+        let name = |tenant, last_day, today| {
+            policy.rule_for("login", tenant, last_day, today).map(|at| policy.rules[at].name.as_str())
+        };
         let (month, young, old) = (date(2026, 1, 31), date(2026, 3, 1), date(2026, 5, 1));
         assert_eq!(name("acme", month, young), None);
         assert_eq!(name("acme", month, old), Some("warm"));

@@ -69,6 +69,43 @@ pub struct DataFile {
     pub pack: Option<PackRef>,
 }
 
+/// What decisions look at of a data file, whether it lies in a leaf's columns or in a [`DataFile`].
+#[derive(Debug, Clone)]
+pub struct FileView<'a> {
+    pub path: &'a str,
+    pub tenants: KeyRange<&'a str>,
+    pub event_types: KeyRange<&'a str>,
+    pub dates: KeyRange<Date>,
+    pub rows: u64,
+    pub size_bytes: u64,
+    pub storage_class: StorageClass,
+    pub class_since: Option<Timestamp>,
+    /// Whether its footer lies hot.
+    pub is_packed: bool,
+}
+
+impl FileView<'_> {
+    pub fn is_bundle(&self) -> bool {
+        self.path.starts_with(BUNDLES)
+    }
+}
+
+impl<'a> From<&'a DataFile> for FileView<'a> {
+    fn from(file: &'a DataFile) -> Self {
+        FileView {
+            path: &file.path,
+            tenants: file.tenants.as_text(),
+            event_types: file.event_types.as_text(),
+            dates: file.dates.clone(),
+            rows: file.rows,
+            size_bytes: file.size_bytes,
+            storage_class: file.storage_class,
+            class_since: file.class_since,
+            is_packed: file.pack.is_some(),
+        }
+    }
+}
+
 /// A data file's part of a footer pack: its cells, then the end of the file.
 ///
 /// A file of one cell has no cells part; a bundle always has one.

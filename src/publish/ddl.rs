@@ -6,17 +6,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 
-use crate::catalog::{LeafRef, Snapshot, read_leaf};
+use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
-use crate::model::{ColumnType, Schema};
+use crate::model::{ColumnType, FileView, Schema};
 use crate::store::{Layout, Location};
-
-/// Leaves read at once.
-const LEAVES_IN_FLIGHT: usize = 16;
-
 /// Athena's limit of a table property, <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>:
 /// metadata of all of them together is 1 MB; more values than this are not worth enumerating either.
 const ENUM_VALUES: usize = 1_000;
@@ -68,29 +63,26 @@ pub async fn tree(snapshot: &Snapshot, table: String) -> Result<Tree> {
         tenants: BTreeSet::new(),
         bundled_rows: 0,
     };
-    let leaves: Vec<LeafRef> = snapshot.root().leaves.clone();
-    let reads = leaves.into_iter().map(|leaf| async move { read_leaf(snapshot.store(), &leaf).await });
-    let mut reads = futures::stream::iter(reads).buffer_unordered(LEAVES_IN_FLIGHT);
-    while let Some(files) = reads.try_next().await? {
-        for (_, file) in files {
-            if file.is_bundle() {
-                tree.bundled_rows += file.rows;
-                continue;
-            }
-            tree.first_date = Some(tree.first_date.map_or(file.dates.min, |first| first.min(file.dates.min)));
-            let mut folders = file.path.split('/').filter_map(|folder| folder.split_once('='));
-            let (_, event_type, tenant) = (folders.next(), folders.next(), folders.next());
-            let keys = event_type.zip(tenant);
-            let ((_, event_type), (_, tenant)) =
-                keys.ok_or_else(|| Error::failed(format!("{} lies in no cell's folder", file.path)))?;
-            if !tree.event_types.contains(event_type) {
-                tree.event_types.insert(event_type.to_owned());
-            }
-            if !tree.tenants.contains(tenant) {
-                tree.tenants.insert(tenant.to_owned());
-            }
+    let look = |file: &FileView<'_>| {
+        if file.is_bundle() {
+            tree.bundled_rows += file.rows;
+            return Ok(());
         }
-    }
+        tree.first_date = Some(tree.first_date.map_or(file.dates.min, |first| first.min(file.dates.min)));
+        let mut folders = file.path.split('/').filter_map(|folder| folder.split_once('='));
+        let (_, event_type, tenant) = (folders.next(), folders.next(), folders.next());
+        let keys = event_type.zip(tenant);
+        let ((_, event_type), (_, tenant)) =
+            keys.ok_or_else(|| Error::failed(format!("{} lies in no cell's folder", file.path)))?;
+        if !tree.event_types.contains(event_type) {
+            tree.event_types.insert(event_type.to_owned());
+        }
+        if !tree.tenants.contains(tenant) {
+            tree.tenants.insert(tenant.to_owned());
+        }
+        Ok(())
+    };
+    snapshot.each_file(|_| true, look).await?;
     Ok(tree)
 }
 

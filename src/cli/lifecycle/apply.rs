@@ -73,7 +73,7 @@ pub async fn run(app: &App, args: ApplyArgs) -> Result<u8> {
     if !app.ui.confirm(&question, app.settings.yes)? {
         return Err(Error::failed("nothing was done"));
     }
-    let report = lifecycle::apply(&app.context, &planned.plan, planned.policy.transitions).await?;
+    let report = lifecycle::apply(&app.context, planned.planning(), &planned.snapshot, &planned.plan).await?;
     if app.ui.json {
         app.ui.document(&report)?;
     } else {

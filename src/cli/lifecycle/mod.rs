@@ -9,7 +9,7 @@ mod why;
 use clap::{Args, Subcommand};
 
 use super::App;
-use crate::catalog::{LiveFile, Snapshot};
+use crate::catalog::Snapshot;
 use crate::error::Result;
 use crate::lifecycle::{self, Facts, Plan, PlanHeader, Planning, Policy};
 use crate::model::{Prices, sha256};
@@ -68,11 +68,19 @@ struct Planned {
     snapshot: Snapshot,
 }
 
+impl Planned {
+    /// What the plan was made with.
+    fn planning(&self) -> Planning<'_> {
+        let holds = &self.snapshot.root().document.holds;
+        Planning { policy: &self.policy, holds, prices: &self.prices, now: self.header.now }
+    }
+}
+
 /// Decides about every file of `snapshot` at the time `now`.
 async fn planned(app: &App, snapshot: Snapshot, now: Timestamp) -> Result<Planned> {
     let (policy, prices) = (app.settings.file.lifecycle.policy()?, app.settings.prices()?);
-    let files = snapshot.live_files(|_| true).await?;
-    let plan = decide(app, &snapshot, &policy, &prices, now, files).await?;
+    let planning = Planning { policy: &policy, holds: &snapshot.root().document.holds, prices: &prices, now };
+    let plan = lifecycle::plan(planning, &snapshot).await?;
     let facts = Facts {
         snapshot: &snapshot,
         policy_sha256: policy.digest(),
@@ -82,19 +90,6 @@ async fn planned(app: &App, snapshot: Snapshot, now: Timestamp) -> Result<Planne
     };
     let header = PlanHeader::of(&plan, facts);
     Ok(Planned { plan, header, policy, prices, snapshot })
-}
-
-async fn decide(
-    app: &App,
-    snapshot: &Snapshot,
-    policy: &Policy,
-    prices: &Prices,
-    now: Timestamp,
-    files: Vec<LiveFile>,
-) -> Result<Plan> {
-    let bundle_keys = lifecycle::bundle_keys(&app.context.store, &files).await?;
-    let planning = Planning { policy, holds: &snapshot.root().document.holds, prices, now, bundle_keys };
-    Ok(lifecycle::plan(&planning, files))
 }
 
 /// ` (simulated)` where classes are only played: every line about them says so.

@@ -12,12 +12,14 @@ use crate::catalog::Snapshot;
 use crate::cli::App;
 use crate::cli::words::counted;
 use crate::error::{Context, Result};
-use crate::lifecycle::ActionKind;
-use crate::lifecycle::{Action, Decision, Gate, PlanHeader, Totals};
+use crate::lifecycle::{self, Action, ActionKind, Decision, Gate, Plan, PlanHeader, Sum, Totals};
 use crate::model::{StorageClass, Usd};
 
 /// A plan that is not empty, where the caller asked to be told.
 const SOMETHING_TO_DO: u8 = 7;
+
+/// Lines printed together.
+const PRINT_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,7 +35,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Show every file with its reason
+    /// Show every file with its reason, month by month
     #[arg(long)]
     files: bool,
 
@@ -51,10 +53,23 @@ pub async fn run(app: &App, args: PlanArgs) -> Result<u8> {
         std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
     }
     if app.ui.json {
-        app.ui.document(&Document::of(app, &planned, args.files))?;
+        let mut files = args.files.then(Vec::new);
+        if let Some(files) = &mut files {
+            each_decision(&planned, |decision| {
+                files.push(decision);
+                Ok(())
+            })
+            .await?;
+        }
+        app.ui.document(&Document::of(app, &planned, files))?;
     } else if args.files {
-        let line = |decision: &Decision| format!("{}  {}  {}\n", decision.path, decision.size_bytes, decision.reason);
-        app.ui.data(&planned.plan.decisions.iter().map(line).collect::<String>())?;
+        let mut text = String::new();
+        each_decision(&planned, |Decision { path, size_bytes, reason }| {
+            text.push_str(&format!("{path}  {size_bytes}  {reason}\n"));
+            if text.len() < PRINT_BYTES { Ok(()) } else { app.ui.data(&std::mem::take(&mut text)) }
+        })
+        .await?;
+        app.ui.data(&text)?;
     } else {
         show(app, &planned)?;
     }
@@ -65,6 +80,11 @@ pub async fn run(app: &App, args: PlanArgs) -> Result<u8> {
         app.ui.say("to do it: tier lifecycle apply; with --out FILE, apply does exactly what was shown");
     }
     Ok(if args.exit_code && !planned.plan.actions.is_empty() { SOMETHING_TO_DO } else { 0 })
+}
+
+async fn each_decision(planned: &Planned, mut look: impl FnMut(Decision) -> Result<()>) -> Result<()> {
+    let (snapshot, plan) = (&planned.snapshot, &planned.plan);
+    lifecycle::decisions(planned.planning(), snapshot, plan, |_| true, |decision, _| look(decision)).await
 }
 
 /// The table of actions and the reasons of what stays, on stdout; the sums on stderr.
@@ -80,11 +100,11 @@ pub fn show(app: &App, planned: &Planned) -> Result<()> {
     for action in &plan.actions {
         text.push_str(&line(action));
     }
-    let stays = stays(&plan.decisions);
+    let stays = stays(plan);
     if !stays.is_empty() {
         text.push_str(if plan.actions.is_empty() { "" } else { "\n" });
-        for (reason, (files, bytes)) in stays {
-            let (files, bytes) = (counted(files, "file"), HumanBytes(bytes).to_string());
+        for (reason, Sum { files, size_bytes }) in stays {
+            let (files, bytes) = (counted(files, "file"), HumanBytes(size_bytes).to_string());
             text.push_str(&format!("{files:>18} {bytes:>12}  {reason}\n"));
         }
     }
@@ -94,13 +114,13 @@ pub fn show(app: &App, planned: &Planned) -> Result<()> {
 }
 
 fn line(action: &Action) -> String {
-    let objects = format!("{} → {}", HumanCount(action.files().len() as u64), HumanCount(action.objects_after()));
+    let objects = format!("{} → {}", HumanCount(action.files), HumanCount(action.objects_after()));
     format!(
         "{:<8} {:<24} {:>17} {:>11} {:>12} {:>14}  {}\n",
         action.month.strftime("%Y-%m").to_string(),
         action.what(),
         objects,
-        HumanBytes(action.bytes()).to_string(),
+        HumanBytes(action.bytes).to_string(),
         action.gate.one_off.to_string(),
         action.gate.monthly_saving().to_string(),
         pay_back(&action.gate)
@@ -114,18 +134,9 @@ fn pay_back(gate: &Gate) -> String {
     }
 }
 
-/// Reasons to stay, with how many files and bytes.
-fn stays(decisions: &[Decision]) -> BTreeMap<String, (u64, u64)> {
-    let mut stays: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for decision in decisions {
-        let reason = decision.reason.to_string();
-        if reason.starts_with("stays") {
-            let sum = stays.entry(reason).or_default();
-            sum.0 += 1;
-            sum.1 += decision.size_bytes;
-        }
-    }
-    stays
+/// How much stays, by the words for the reason.
+fn stays(plan: &Plan) -> BTreeMap<String, Sum> {
+    plan.stays.iter().map(|(reason, sum)| (reason.to_string(), *sum)).collect()
 }
 
 pub fn say_totals(app: &App, planned: &Planned) {
@@ -160,7 +171,7 @@ struct Document<'a> {
     actions: Vec<ActionLine>,
     stays: Vec<StayLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<&'a [Decision]>,
+    files: Option<Vec<Decision>>,
 }
 
 #[derive(Serialize)]
@@ -188,18 +199,18 @@ struct StayLine {
 }
 
 impl<'a> Document<'a> {
-    fn of(app: &App, planned: &'a Planned, files: bool) -> Self {
+    fn of(app: &App, planned: &'a Planned, files: Option<Vec<Decision>>) -> Self {
         let action = |action: &Action| ActionLine {
             month: action.month.strftime("%Y-%m").to_string(),
             what: action.what(),
             class: match action.kind {
-                ActionKind::Bundle { class, .. } | ActionKind::InPlace { class, .. } => Some(class),
-                ActionKind::Expire { .. } => None,
+                ActionKind::Bundle { class, .. } | ActionKind::InPlace { class } => Some(class),
+                ActionKind::Expire => None,
             },
             rules: action.rules.iter().cloned().collect(),
-            objects_before: action.files().len() as u64,
+            objects_before: action.files,
             objects_after: action.objects_after(),
-            size_bytes: action.bytes(),
+            size_bytes: action.bytes,
             one_off_usd: action.gate.one_off,
             early_delete_usd: action.gate.early_delete,
             monthly_before_usd: action.gate.monthly_before,
@@ -207,13 +218,13 @@ impl<'a> Document<'a> {
             pays_back_month: action.gate.pays_back_month(),
             months_left: action.gate.months_left,
         };
-        let stays = stays(&planned.plan.decisions).into_iter();
+        let stays = stays(&planned.plan).into_iter();
         Document {
             header: &planned.header,
             simulated: app.context.store.classes().is_simulated(),
             actions: planned.plan.actions.iter().map(action).collect(),
-            stays: stays.map(|(reason, (files, size_bytes))| StayLine { reason, files, size_bytes }).collect(),
-            files: files.then_some(planned.plan.decisions.as_slice()),
+            stays: stays.map(|(reason, Sum { files, size_bytes })| StayLine { reason, files, size_bytes }).collect(),
+            files,
         }
     }
 }

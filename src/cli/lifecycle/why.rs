@@ -1,5 +1,7 @@
 //! `tier lifecycle why`: the decision about one file or partition, with its arithmetic.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -8,7 +10,8 @@ use super::{planned, simulated};
 use crate::catalog::Snapshot;
 use crate::cli::App;
 use crate::error::{Error, Result};
-use crate::lifecycle::{Action, Decision};
+use crate::lifecycle::{self, Decision};
+use crate::model::FileView;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,17 +25,23 @@ pub struct WhyArgs {
 
 pub async fn run(app: &App, args: WhyArgs) -> Result<u8> {
     #[derive(Serialize)]
-    struct Document<'a> {
-        decisions: Vec<&'a Decision>,
+    struct Document {
+        decisions: Vec<Decision>,
     }
     let snapshot = Snapshot::open(&app.context.store).await?;
     let planned = planned(app, snapshot, app.context.now()).await?;
     let path = args.path.trim_end_matches('/');
-    let is_meant = |decision: &&Decision| {
-        let at = decision.path.strip_prefix("events/").unwrap_or(&decision.path);
-        decision.path.starts_with(path) || at.starts_with(path)
+    let is_meant = |file: &FileView<'_>| {
+        let at = file.path.strip_prefix("events/").unwrap_or(file.path);
+        file.path.starts_with(path) || at.starts_with(path)
     };
-    let decisions: Vec<&Decision> = planned.plan.decisions.iter().filter(is_meant).collect();
+    let (mut decisions, mut actions) = (Vec::new(), BTreeSet::new());
+    lifecycle::decisions(planned.planning(), &planned.snapshot, &planned.plan, is_meant, |decision, place| {
+        actions.extend(place.map(|place| place.action));
+        decisions.push(decision);
+        Ok(())
+    })
+    .await?;
     if decisions.is_empty() {
         return Err(Error::usage(format!("the archive has nothing at `{path}`"))
             .hint("give a path below the archive, such as date=2026-08-24/event_type=login/tenant_id=acme"));
@@ -44,7 +53,7 @@ pub async fn run(app: &App, args: WhyArgs) -> Result<u8> {
         format!("{}  {}\n  {}{}\n", decision.path, HumanBytes(decision.size_bytes), decision.reason, simulated(app))
     });
     app.ui.data(&lines.collect::<String>())?;
-    for action in planned.plan.actions.iter().filter(|action| touches(action, &decisions)) {
+    for action in actions.into_iter().map(|action| &planned.plan.actions[action]) {
         let gate = &action.gate;
         app.ui.say(&format!(
             "{}: {} costs {} once ({} of it for early delete); storage falls from {} to {} a month",
@@ -57,8 +66,4 @@ pub async fn run(app: &App, args: WhyArgs) -> Result<u8> {
         ));
     }
     Ok(0)
-}
-
-fn touches(action: &Action, decisions: &[&Decision]) -> bool {
-    action.files().iter().any(|live| decisions.iter().any(|decision| decision.path == live.file.path))
 }

@@ -1,12 +1,10 @@
 //! A fault at every change that a lifecycle run makes, in turn.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use tier::catalog::Snapshot;
 use tier::clock::Clock;
 use tier::context::Context;
-use tier::lifecycle::{self, Layout, Plan, Planning, Policy, Rule, Target, Transitions};
+use tier::lifecycle::{self, Layout, Plan, Planning, Policy, Rule, Target};
 use tier::model::{Prices, StorageClass};
 use tier::store::{ClassTime, Store};
 
@@ -57,14 +55,15 @@ fn prices() -> Prices {
 async fn plan(ctx: &Context, policy: &Policy) -> Plan {
     let (snapshot, prices) = (Snapshot::open(&ctx.store).await.unwrap(), prices());
     let holds = &snapshot.root().document.holds;
-    let planning = Planning { policy, holds, prices: &prices, now: ctx.now(), bundle_keys: HashMap::new() };
-    lifecycle::plan(&planning, snapshot.live_files(|_| true).await.unwrap())
+    lifecycle::plan(Planning { policy, holds, prices: &prices, now: ctx.now() }, &snapshot).await.unwrap()
 }
 
 pub async fn run(store: Store, policy: &Policy) -> Result<(), String> {
     let ctx = at(store, LATER);
-    let plan = plan(&ctx, policy).await;
-    let report = lifecycle::apply(&ctx, &plan, Transitions::Put).await;
+    let (snapshot, prices) = (Snapshot::open(&ctx.store).await.unwrap(), prices());
+    let planning = Planning { policy, holds: &snapshot.root().document.holds, prices: &prices, now: ctx.now() };
+    let plan = lifecycle::plan(planning, &snapshot).await.unwrap();
+    let report = lifecycle::apply(&ctx, planning, &snapshot, &plan).await;
     report.map(|_| ()).map_err(|error| full(&error))
 }
 
