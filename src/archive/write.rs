@@ -17,6 +17,7 @@ use crate::data::encode::Target;
 use crate::data::existing::ExistingFile;
 use crate::data::footers::Footers;
 use crate::data::rows::export_and_line;
+use crate::data::typed::Typed;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{BUNDLES, DataFile, Partition, Schema};
 use crate::progress::Unit;
@@ -77,6 +78,7 @@ impl Writing<'_> {
             next_file: &next_file,
             schema_id: self.snapshot.map_or(1, |snapshot| snapshot.version() as u32 + 1),
         };
+        let typed = Typed::for_run(self.schema, &self.decoded.rules.columns);
         let task = self.ctx.progress.task("write", Unit::Files, Some(cells.len() as u64));
         let written = Mutex::new(Written { cells: cells.clone(), ..Written::default() });
         let (next_cell, failed, footers) = (AtomicUsize::new(0), AtomicBool::new(false), Footers::default());
@@ -88,6 +90,7 @@ impl Writing<'_> {
                     cell,
                     number: number as u32,
                     schema: self.schema,
+                    typed: &typed,
                     existing: existing.get(cell).map_or(&[], Vec::as_slice),
                     footers: &footers,
                     memory_bytes: self.cell_bytes,
