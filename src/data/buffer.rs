@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use super::row::{Row, rows};
+use super::row::Row;
 use super::rows::Rows;
 use crate::error::{Context, Error, Result};
 
@@ -151,10 +151,10 @@ impl Grouped {
         let mut places = vec![(0, 0); firsts[firsts.len() - 1]];
         for (number, block) in (0..).zip(&blocks) {
             let mut start = 0;
-            for (&cell, row) in block.cells.iter().zip(rows(&block.bytes)) {
+            for (&cell, &length) in block.cells.iter().zip(&block.lengths) {
                 places[next[cell as usize]] = (number, start);
                 next[cell as usize] += 1;
-                start += row.stored_bytes();
+                start += length as usize;
             }
         }
         Grouped { blocks, places, firsts }

@@ -17,6 +17,7 @@ use super::existing::{Existing, ExistingFile, Found, RowsById};
 use super::footers::Footers;
 use super::merge;
 use super::row::{Row, rows};
+use super::turns::Turn;
 use super::typed::{Same, Typed};
 use crate::catalog::NewFile;
 use crate::error::{Context, Result};
@@ -49,6 +50,7 @@ pub struct CellPlan<'a> {
     pub footers: &'a Footers,
     /// Rows held in memory at once, in bytes; a cell beyond it is merged from disk.
     pub memory_bytes: usize,
+    pub turn: &'a Turn<'a>,
 }
 
 /// Writes a cell's new events and says what became of every row.
@@ -56,14 +58,17 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
     let mut report = CellReport::default();
     let existing = plan.existing.iter().map(|existing| existing.file.path.as_str());
     let (row_bytes, rows) = parts.size_of_cell(plan.number);
-    let mut writer = CellWriter::new(plan.cell, plan.typed.file_schema.clone(), rows, target).beside(existing);
+    let mut writer =
+        CellWriter::new(plan.cell, plan.typed.file_schema.clone(), rows, target).pausing(plan.turn).beside(existing);
     if row_bytes <= plan.memory_bytes as u64 {
         let mut bytes = Vec::with_capacity(row_bytes as usize);
         parts.read_cell(plan.number, |row| {
             row.append_to(&mut bytes);
             Ok(())
         })?;
-        writer.write(&new_rows(plan, &bytes, target, &mut report)?)?;
+        let rows = new_rows(plan, &bytes, target, &mut report)?;
+        drop(bytes);
+        writer.write(&rows)?;
     } else {
         merge::write_large_cell(plan, parts, target, &mut writer, &mut report)?;
     }

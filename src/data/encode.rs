@@ -20,8 +20,9 @@ use parquet::schema::types::ColumnPath;
 
 use super::buffer::CHUNK_ROWS;
 use super::footer::{self, Hashing};
+use super::turns::Turn;
 use crate::catalog::{FileAudit, NewFile};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, StorageClass};
 use crate::store::{Layout, ObjectWriter, Store};
 
@@ -69,6 +70,7 @@ pub struct CellWriter<'a> {
     target: &'a Target<'a>,
     /// About how many rows there will be.
     rows: u64,
+    turn: Option<&'a Turn<'a>>,
     open: Option<OpenFile>,
     files: Vec<NewFile>,
 }
@@ -84,7 +86,12 @@ struct OpenFile {
 impl<'a> CellWriter<'a> {
     /// `schema` is that of a file: no hidden column, field ids in the metadata. `rows` is about how many there will be.
     pub fn new(cell: &'a Partition, schema: SchemaRef, rows: u64, target: &'a Target<'a>) -> Self {
-        CellWriter { cell, beside: Vec::new(), schema, target, rows, open: None, files: Vec::new() }
+        CellWriter { cell, beside: Vec::new(), schema, target, rows, turn: None, open: None, files: Vec::new() }
+    }
+
+    /// Lets another thread work while the store has a file.
+    pub fn pausing(self, turn: &'a Turn<'a>) -> Self {
+        CellWriter { turn: Some(turn), ..self }
     }
 
     /// What is written was compared with these files, and none of it is there.
@@ -136,9 +143,16 @@ impl<'a> CellWriter<'a> {
     fn close(&mut self) -> Result<()> {
         let Some(file) = self.open.take() else { return Ok(()) };
         let (object, sha256) = file.writer.into_inner().context("encode events")?.finish();
-        let size_bytes = object.finish()?;
-        let footer_bytes = read_back(self.target, &file.path, size_bytes, file.rows)
-            .with_context(|| format!("read back {}", self.target.store.address(&file.path)))?;
+        let store = || {
+            let size_bytes = object.finish()?;
+            let footer_bytes = read_back(self.target, &file.path, size_bytes, file.rows)
+                .with_context(|| format!("read back {}", self.target.store.address(&file.path)))?;
+            Ok::<_, Error>((size_bytes, footer_bytes))
+        };
+        let (size_bytes, footer_bytes) = match self.turn {
+            Some(turn) => turn.pause(store),
+            None => store(),
+        }?;
         self.files.push(NewFile {
             file: DataFile {
                 path: file.path,

@@ -39,5 +39,6 @@ pub mod rows;
 pub mod runs;
 pub mod spill;
 pub mod time;
+pub mod turns;
 pub mod typed;
 pub mod values;

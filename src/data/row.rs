@@ -164,12 +164,14 @@ impl RowWriter {
         true
     }
 
-    /// Ends the row.
+    /// Ends the row and returns what it takes among others.
     #[inline]
-    pub fn end(&mut self) {
-        let length = (self.bytes.len() - self.start - LENGTH_BYTES) as u32;
+    pub fn end(&mut self) -> u32 {
+        let all = (self.bytes.len() - self.start) as u32;
+        let length = all - LENGTH_BYTES as u32;
         self.bytes[self.start..][..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         self.start = self.bytes.len();
+        all
     }
 
     /// All rows that were ended.

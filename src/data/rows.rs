@@ -34,6 +34,8 @@ pub fn export_and_line(order: u64) -> (u64, u64) {
     (order >> LINE_BITS, order & ((1 << LINE_BITS) - 1))
 }
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
 /// Sources looked at before a name is looked up.
 const NEAR: usize = 3;
 
@@ -82,13 +84,15 @@ pub struct Rows {
     pub bytes: Vec<u8>,
     /// The cell of each row.
     pub cells: Vec<u32>,
+    /// And its bytes.
+    pub lengths: Vec<u32>,
 }
 
 impl Rows {
     pub fn memory_bytes(&self) -> usize {
         // Regrouped, each row has a place beside its cell.
         const PLACE_BYTES: usize = 16;
-        self.bytes.len() + self.cells.len() * (size_of::<u32>() + PLACE_BYTES)
+        self.bytes.len() + self.cells.len() * (2 * size_of::<u32>() + PLACE_BYTES)
     }
 }
 
@@ -104,6 +108,9 @@ pub struct RowBuilder<'r> {
     roles: Roles,
     rows: RowWriter,
     cells: Vec<u32>,
+    lengths: Vec<u32>,
+    /// The day of the last time, since the epoch, and its date.
+    last_day: (i64, Option<Date>),
     cell_numbers: CellNumbers,
     /// Tells the fields of this record from those of earlier ones.
     record: u64,
@@ -174,6 +181,10 @@ struct Source {
 pub struct Fields<'a>(Vec<(usize, Scalar<'a>)>);
 
 impl Fields<'_> {
+    pub fn with_capacity(fields: usize) -> Self {
+        Fields(Vec::with_capacity(fields))
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -191,6 +202,8 @@ impl<'r> RowBuilder<'r> {
             roles: Roles::new(&rules.mapping),
             rows: RowWriter::default(),
             cells: Vec::new(),
+            lengths: Vec::new(),
+            last_day: (0, date_of_micros(0)),
             cell_numbers: CellNumbers::default(),
             record: 1,
             expected: 0,
@@ -257,7 +270,7 @@ impl<'r> RowBuilder<'r> {
             .cell_numbers
             .number(&self.rules.cells, date, &event_type, &tenant)
             .map_err(|(of_type, bad)| bad_key(if of_type { "event type" } else { "tenant" }, bad))?;
-        self.rows.end();
+        self.lengths.push(self.rows.end());
         self.cells.push(cell);
         for (column, scalar) in stored(&self.sources, fields) {
             if let Some(seen) = &mut self.columns[column].seen {
@@ -347,7 +360,7 @@ impl<'r> RowBuilder<'r> {
         }
     }
 
-    fn time(&self, fields: &Fields<'_>) -> Result<(i64, Date), Refused> {
+    fn time(&mut self, fields: &Fields<'_>) -> Result<(i64, Date), Refused> {
         let mapping = &self.rules.mapping;
         let name = &mapping.time;
         let reject = |detail: String| Refused::Record(Rejection::new(Reason::Time, detail));
@@ -369,7 +382,11 @@ impl<'r> RowBuilder<'r> {
         if micros > self.rules.max_time {
             return Err(reject(format!("`{name}` is in the future: {}{}", shown(), confused_unit(value, mapping))));
         }
-        let date = date_of_micros(micros).ok_or_else(|| reject(format!("`{name}` is out of range: {}", shown())))?;
+        let day = micros.div_euclid(MICROS_PER_DAY);
+        if day != self.last_day.0 {
+            self.last_day = (day, date_of_micros(micros));
+        }
+        let date = self.last_day.1.ok_or_else(|| reject(format!("`{name}` is out of range: {}", shown())))?;
         match self.date {
             Some(expected) if expected != date => {
                 Err(reject(format!("`{name}` is not of the day {expected}, under which it is kept: {}", shown())))
@@ -386,8 +403,8 @@ impl<'r> RowBuilder<'r> {
             }
         }
         let cells = std::mem::take(&mut self.cells);
-        let bytes = self.rows.take();
-        (!cells.is_empty()).then_some(Rows { bytes, cells })
+        let (bytes, lengths) = (self.rows.take(), std::mem::take(&mut self.lengths));
+        (!cells.is_empty()).then_some(Rows { bytes, cells, lengths })
     }
 }
 
