@@ -44,41 +44,33 @@ keyspace = "bench"
 table = "events"
 TOML
 
-cat >"$work/measure.py" <<'PY'
-# Runs the commands in turn, so that a slow moment of the machine meets all of them, and prints medians and ratios.
-import os, resource, shutil, statistics, subprocess, sys, time
+cat >"$work/run.py" <<'PY'
+import os, shutil, subprocess, sys
+from functools import partial
 
-rows, runs, bin, cqlsh, host, port, work, day = sys.argv[1:]
+rows, runs, bin, cqlsh, host, port, work, day, bench = sys.argv[1:]
 rows, runs = int(rows), int(runs)
+sys.path.insert(0, bench)
+import measure
+
 commands = {
     "tier": [f"{bin}/tier", "archive", "--from-hot", "--quiet", "--archive", f"{work}/archive", "--config",
              f"{work}/tier.toml", "--now", "2026-11-25T03:00:00Z"],
     "loop": [f"{bin}/driver_loop", f"{host}:{port}", "bench.events", day, f"{work}/loop.ndjson"],
     "cqlsh": [cqlsh, "-m", "cqlshlib", host, port, "-e", f"COPY bench.events TO '{work}/copy.csv'"],
 }
-figures = {name: [] for name in commands}
-for run in range(runs + 1):
-    for name, command in commands.items():
-        shutil.rmtree(f"{work}/archive", ignore_errors=True)
-        started = time.monotonic()
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.monotonic() - started
-        if status:
-            sys.exit(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
-        if run:  # the first is a warm-up
-            figures[name].append((wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
-size = {"tier": 0, "loop": os.path.getsize(f"{work}/loop.ndjson"), "cqlsh": os.path.getsize(f"{work}/copy.csv")}
+
+def once(name):
+    shutil.rmtree(f"{work}/archive", ignore_errors=True)
+    return measure.run(commands[name])
+
+median = measure.alternate({name: partial(once, name) for name in commands}, runs)
 subprocess.run(commands["tier"], check=True)
-for folder, _, files in os.walk(f"{work}/archive/events"):
-    size["tier"] += sum(os.path.getsize(os.path.join(folder, file)) for file in files)
+size = {"tier": measure.tree_bytes(f"{work}/archive/events"), "loop": os.path.getsize(f"{work}/loop.ndjson"),
+        "cqlsh": os.path.getsize(f"{work}/copy.csv")}
 counted = sum(1 for _ in open(f"{work}/loop.ndjson"))
 assert counted == rows, f"the loop read {counted} of {rows} rows"
-print(f"{rows:,} rows of one day, medians of {runs} runs; {os.cpu_count()} cores, Cassandra on the same machine\n")
-print(f"{'':8}{'seconds':>9}{'rows/s':>11}{'CPU s':>8}{'peak MiB':>10}{'output MiB':>12}{'time, tier = 1':>16}")
-median = {name: [statistics.median(column) for column in zip(*list)] for name, list in figures.items()}
-for name, (wall, cpu, peak) in median.items():
-    ratio = wall / median["tier"][0]
-    print(f"{name:8}{wall:9.1f}{rows / wall:11,.0f}{cpu:8.1f}{peak:10.0f}{size[name] / 2**20:12.1f}{ratio:16.2f}")
+print(f"{rows:,} rows of one day, medians of {runs} runs; {measure.machine()}, Cassandra on the same machine\n")
+measure.print_table(median, rows, size)
 PY
-python3 "$work/measure.py" "$rows" "$runs" "$TIER_BENCH_BIN" "$cqlsh" "$host" "$port" "$work" "$day"
+python3 "$work/run.py" "$rows" "$runs" "$TIER_BENCH_BIN" "$cqlsh" "$host" "$port" "$work" "$day" "$root/infra/bench"

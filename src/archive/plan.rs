@@ -11,11 +11,12 @@ use super::run::{ArchiveRequest, leave_out_known, settle_mapping};
 use crate::catalog::Snapshot;
 use crate::context::Context as Ctx;
 use crate::data::blocks::Blocks;
+use crate::data::cells::Cells;
 use crate::data::columns::Columns;
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
 use crate::data::parquet_rows;
-use crate::data::rows::{Cells, RowBuilder, Rules};
+use crate::data::rows::{RowBuilder, Rules};
 use crate::error::{Context, Result};
 use crate::exports::source::{self, Digest};
 use crate::exports::{self, Export, Format, next_block};
@@ -89,7 +90,7 @@ pub async fn plan(ctx: &Ctx, request: &ArchiveRequest) -> Result<ArchivePlan> {
 
 /// Decodes the first block of an export; returns the rows that the whole is likely to have.
 fn sample(export: &Export, rules: &Rules, runtime: &Handle) -> Result<u64> {
-    let mut builder = RowBuilder::new(rules, 0);
+    let mut builder = RowBuilder::new(rules);
     if export.format == Format::Parquet {
         let file = source::open_file(export, runtime, Digest::default(), |_| {})?;
         let parquet = parquet_rows::open(file)?;

@@ -178,10 +178,11 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn run(&self, receiver: &Receiver<Work>) -> Result<()> {
-        receiver.iter().try_for_each(|work| self.decode(work))
+        let mut builder = RowBuilder::new(self.rules);
+        receiver.iter().try_for_each(|work| self.decode(work, &mut builder))
     }
 
-    fn decode(&self, work: Work) -> Result<()> {
+    fn decode(&self, work: Work, builder: &mut RowBuilder<'_>) -> Result<()> {
         let mut refusals = Ok(());
         let mut note = |outcome: Result<()>| {
             if refusals.is_ok() {
@@ -189,17 +190,18 @@ impl Decoder<'_> {
             }
         };
         let (Work::Piece(input, _) | Work::Letters(input, _, _)) = work;
-        let mut builder = RowBuilder::new(self.rules, input);
-        if let Input::Hot(day) = &self.inputs[input as usize] {
-            builder = builder.of_date(day.date);
-        }
+        let date = match &self.inputs[input as usize] {
+            Input::Hot(day) => Some(day.date),
+            _ => None,
+        };
+        builder.begin(input, date);
         let records = match work {
             Work::Piece(_, piece) => {
-                piece.decode(&self.rules.null_tokens, &mut builder, |unfit| note(self.refuse(input, unfit)))?
+                piece.decode(&self.rules.null_tokens, builder, |unfit| note(self.refuse(input, unfit)))?
             }
             Work::Letters(_, letters, range) => {
                 for index in range.clone() {
-                    self.decode_letter(input, &letters[index], index as u64 + 1, &mut builder, &mut note)?;
+                    self.decode_letter(input, &letters[index], index as u64 + 1, builder, &mut note)?;
                 }
                 range.len() as u64
             }

@@ -124,6 +124,7 @@ impl<R: Read> Blocks<R> {
         let before = self.pending.len();
         // Never more than a block beyond what is there, so that a long record cannot make it grow in leaps.
         let wanted = self.block_bytes as u64;
+        self.pending.reserve(self.block_bytes);
         let read = (&mut self.source).take(wanted).read_to_end(&mut self.pending)?;
         self.ended = read < self.block_bytes;
         if at_start && self.pending.starts_with(b"\xEF\xBB\xBF") {

@@ -7,106 +7,121 @@
 //! Each row is copied once to its cell, and written and read once more when it spills; however many cells there are,
 //! nothing is kept per cell but where its rows lie.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
 use tempfile::TempDir;
 
+use super::row::Row;
 use super::rows::Rows;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
-/// Rows of one cell handed on at once, at most.
+/// Rows handed to the Parquet writer at once, at most.
 pub const CHUNK_ROWS: usize = 8192;
+
+/// What is read of a spill file at once; a longer row is read in several steps.
+const READ_BYTES: u64 = 1 << 20;
+
+/// What is written to one at once.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Collects rows from many threads.
 pub struct Buffer {
     budget_bytes: usize,
     folder: TempDir,
     state: Mutex<State>,
+    /// Held by the thread that spills.
+    spilling: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     rows: Vec<Rows>,
     bytes: usize,
-    parts: Vec<Part>,
-}
-
-/// Some of a run's rows, reachable by cell.
-pub enum Part {
-    Memory(Grouped),
-    Spilled(Spilled),
+    spilled: Vec<Spilled>,
 }
 
 impl Buffer {
     /// A buffer that keeps at most `budget_bytes` of rows in memory and spills into `folder`.
     pub fn new(budget_bytes: usize, folder: TempDir) -> Self {
-        Buffer { budget_bytes, folder, state: Mutex::default() }
+        Buffer { budget_bytes, folder, state: Mutex::default(), spilling: Mutex::default() }
     }
 
-    /// Takes rows; a thread that fills the buffer spills it before it goes on, and the others wait.
+    /// Takes rows. When half of the budget is full the thread that filled it spills that, while the others go on with
+    /// the other half.
     pub fn add(&self, rows: Rows) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.bytes += rows.batch.get_array_memory_size() + rows.cells.len() * size_of::<u32>();
-        state.rows.push(rows);
-        if state.bytes >= self.budget_bytes {
-            self.spill(&mut state)?;
+        let is_full = |state: &State| state.bytes >= self.budget_bytes / 2;
+        {
+            let mut state = self.lock();
+            state.bytes += rows.memory_bytes();
+            state.rows.push(rows);
+            if !is_full(&state) {
+                return Ok(());
+            }
         }
+        let _spilling = self.spilling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have spilled them while this one waited.
+        let (rows, number) = {
+            let mut state = self.lock();
+            if !is_full(&state) {
+                return Ok(());
+            }
+            state.bytes = 0;
+            (std::mem::take(&mut state.rows), state.spilled.len())
+        };
+        let spilled = self.spill(rows, number)?;
+        self.lock().spilled.push(spilled);
         Ok(())
     }
 
     /// All rows, and the folder their files live in. When some had to spill, the rest does too: what follows needs the
     /// memory more.
     pub fn finish(self) -> Result<Parts> {
-        let mut state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        if !state.parts.is_empty() {
-            self.spill(&mut state)?;
-        } else if !state.rows.is_empty() {
-            state.parts.push(Part::Memory(Grouped::new(std::mem::take(&mut state.rows))));
+        let State { rows, mut spilled, .. } = std::mem::take(&mut *self.lock());
+        let mut memory = None;
+        if spilled.is_empty() {
+            memory = Some(Grouped::new(rows));
+        } else if !rows.is_empty() {
+            spilled.push(self.spill(rows, spilled.len())?);
         }
-        Ok(Parts { parts: state.parts, folder: self.folder })
+        Ok(Parts { memory, spilled, folder: self.folder })
     }
 
-    fn spill(&self, state: &mut State) -> Result<()> {
-        if state.rows.is_empty() {
-            return Ok(());
-        }
-        let path = self.folder.path().join(format!("part-{}.arrow", state.parts.len()));
-        tracing::debug!("spill {} bytes of rows to {}", state.bytes, path.display());
-        let grouped = Grouped::new(std::mem::take(&mut state.rows));
-        state.bytes = 0;
-        state.parts.push(Part::Spilled(grouped.write(path).context("spill rows to the temporary folder")?));
-        Ok(())
+    fn spill(&self, rows: Vec<Rows>, number: usize) -> Result<Spilled> {
+        let path = self.folder.path().join(format!("part-{number}.rows"));
+        tracing::debug!("spill {} blocks of rows to {}", rows.len(), path.display());
+        Grouped::new(rows).write(path).context("spill rows to the temporary folder")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The rows of a whole run.
 pub struct Parts {
-    parts: Vec<Part>,
+    memory: Option<Grouped>,
+    spilled: Vec<Spilled>,
     folder: TempDir,
 }
 
 impl Parts {
-    /// Bytes and rows of a cell, over all parts; the bytes are an estimate.
-    pub fn size_of_cell(&self, cell: u32) -> (usize, usize) {
-        let add = |(bytes, rows): (usize, usize), (b, r): (usize, usize)| (bytes + b, rows + r);
-        self.parts.iter().map(|part| part.size_of_cell(cell)).fold((0, 0), add)
+    /// Bytes and number of a cell's rows, over all parts.
+    pub fn size_of_cell(&self, cell: u32) -> (u64, u64) {
+        let memory =
+            self.memory.iter().flat_map(|grouped| grouped.rows(cell)).map(|row| (row.stored_bytes() as u64, 1));
+        let spilled = self.spilled.iter().filter_map(|spilled| spilled.place(cell));
+        let sizes = memory.chain(spilled.map(|place| (place.bytes, place.rows)));
+        sizes.fold((0, 0), |(bytes, rows), (more_bytes, more_rows)| (bytes + more_bytes, rows + more_rows))
     }
 
-    /// Hands out a cell's rows in chunks of at most [`CHUNK_ROWS`]; their columns may differ from part to part.
-    pub fn read_cell(&self, cell: u32, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.parts.iter().try_for_each(|part| match part {
-            Part::Memory(grouped) => grouped.chunks(cell).try_for_each(&mut take),
-            Part::Spilled(spilled) => spilled.read_cell(cell, &mut take),
-        })
+    /// Hands out a cell's rows.
+    pub fn read_cell(&self, cell: u32, mut take: impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {
+        self.memory.iter().flat_map(|grouped| grouped.rows(cell)).try_for_each(&mut take)?;
+        self.spilled.iter().try_for_each(|spilled| spilled.read_cell(cell, &mut take))
     }
 
     /// For more temporary files.
@@ -115,128 +130,108 @@ impl Parts {
     }
 }
 
-impl Part {
-    fn size_of_cell(&self, cell: u32) -> (usize, usize) {
-        match self {
-            Part::Memory(grouped) => {
-                let rows = grouped.cells.get(&cell).map_or(0, Vec::len);
-                (rows * grouped.row_bytes, rows)
-            }
-            Part::Spilled(spilled) => spilled.cells.get(&cell).map_or((0, 0), |place| (place.bytes, place.rows)),
-        }
-    }
-}
-
 /// Rows in memory with, for each cell, where they are.
-pub struct Grouped {
-    schema: SchemaRef,
-    /// For each column of the schema its array in every block.
-    columns: Vec<Vec<ArrayRef>>,
-    /// Block and row of each of a cell's rows.
-    cells: BTreeMap<u32, Vec<(u32, u32)>>,
-    row_bytes: usize,
+struct Grouped {
+    blocks: Vec<Rows>,
+    /// Block and start of each row, by cell.
+    places: Vec<(u32, usize)>,
+    /// Of each cell and of the one after the last, its first place.
+    firsts: Vec<usize>,
 }
 
 impl Grouped {
     fn new(blocks: Vec<Rows>) -> Self {
-        let schema = union(&blocks);
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let of_block = |block: &Rows| match block.batch.column_by_name(field.name()) {
-                    Some(array) => array.clone(),
-                    None => new_null_array(field.data_type(), block.batch.num_rows()),
-                };
-                blocks.iter().map(of_block).collect()
-            })
-            .collect();
-        let mut cells: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
-        let (mut bytes, mut rows) = (0, 0);
-        for (number, block) in blocks.iter().enumerate() {
-            bytes += block.batch.get_array_memory_size();
-            rows += block.batch.num_rows();
-            for (row, cell) in block.cells.iter().enumerate() {
-                cells.entry(*cell).or_default().push((number as u32, row as u32));
+        let cells = || blocks.iter().flat_map(|block| &block.cells).map(|&cell| cell as usize);
+        let mut firsts = vec![0; cells().max().map_or(1, |last| last + 2)];
+        cells().for_each(|cell| firsts[cell + 1] += 1);
+        for cell in 1..firsts.len() {
+            firsts[cell] += firsts[cell - 1];
+        }
+        let mut next = firsts.clone();
+        let mut places = vec![(0, 0); firsts[firsts.len() - 1]];
+        for (number, block) in (0..).zip(&blocks) {
+            let mut start = 0;
+            for (&cell, &length) in block.cells.iter().zip(&block.lengths) {
+                places[next[cell as usize]] = (number, start);
+                next[cell as usize] += 1;
+                start += length as usize;
             }
         }
-        Grouped { schema, columns, cells, row_bytes: bytes.checked_div(rows).unwrap_or(0) }
+        Grouped { blocks, places, firsts }
     }
 
-    fn chunks(&self, cell: u32) -> impl Iterator<Item = RecordBatch> {
-        let places = self.cells.get(&cell).map_or(&[][..], Vec::as_slice);
-        places.chunks(CHUNK_ROWS).map(|chunk| self.gather(chunk))
-    }
-
-    fn gather(&self, places: &[(u32, u32)]) -> RecordBatch {
-        let places: Vec<_> = places.iter().map(|(block, row)| (*block as usize, *row as usize)).collect();
-        let gather = |arrays: &Vec<ArrayRef>| {
-            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-            interleave(&arrays, &places).expect("arrays of one type, rows that exist")
+    fn rows(&self, cell: u32) -> impl Iterator<Item = Row<'_>> {
+        let cell = cell as usize;
+        let places = match self.firsts.get(cell..cell + 2) {
+            Some(&[first, end]) => &self.places[first..end],
+            _ => &[],
         };
-        let arrays = self.columns.iter().map(gather).collect();
-        RecordBatch::try_new(self.schema.clone(), arrays).expect("columns of one length")
+        places.iter().map(|&(block, start)| {
+            Row::split_first(&self.blocks[block as usize].bytes[start..]).expect("a row begins at each place").0
+        })
     }
 
     fn write(self, path: PathBuf) -> Result<Spilled> {
-        let file = BufWriter::new(File::create(&path).context("create a file")?);
-        let mut writer = FileWriter::try_new(file, &self.schema).context("write")?;
-        let (mut cells, mut written) = (HashMap::new(), 0);
-        for (cell, places) in &self.cells {
-            let mut place = Place { first: written, count: 0, rows: places.len(), bytes: 0 };
-            for chunk in self.chunks(*cell) {
-                place.bytes += chunk.get_array_memory_size();
-                place.count += 1;
-                writer.write(&chunk).context("write")?;
+        let file = File::options().create_new(true).read(true).write(true).open(&path).context("create a file")?;
+        let mut writer = BufWriter::with_capacity(WRITE_BYTES, file);
+        let (mut cells, mut written) = (Vec::new(), 0);
+        let mut bytes = Vec::new();
+        for cell in (0..).take(self.firsts.len() - 1) {
+            bytes.clear();
+            let mut rows = 0;
+            for row in self.rows(cell) {
+                row.append_to(&mut bytes);
+                rows += 1;
             }
-            written += place.count;
-            cells.insert(*cell, place);
+            if rows > 0 {
+                writer.write_all(&bytes).context("write")?;
+                let place = Place { cell, start: written, bytes: bytes.len() as u64, rows };
+                written += place.bytes;
+                cells.push(place);
+            }
         }
-        writer.finish().context("write")?;
-        // One reader for all cells: opening one reads where every batch of the file lies.
-        let file = File::open(&path).context("open")?;
-        let reader = FileReader::try_new(file, None).context("read")?;
-        Ok(Spilled { reader: Mutex::new(reader), cells })
+        let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).context("write")?;
+        Ok(Spilled { file, cells })
     }
 }
 
 /// Rows in a file, sorted by cell.
-pub struct Spilled {
-    reader: Mutex<FileReader<File>>,
-    cells: HashMap<u32, Place>,
+struct Spilled {
+    file: File,
+    /// Of the cells that have rows, ascending.
+    cells: Vec<Place>,
 }
 
-/// Which batches of the file hold a cell.
+/// Where a cell's rows are.
+#[derive(Debug, Clone, Copy)]
 struct Place {
-    first: usize,
-    count: usize,
-    rows: usize,
-    bytes: usize,
+    cell: u32,
+    start: u64,
+    bytes: u64,
+    rows: u64,
 }
 
 impl Spilled {
-    fn read_cell(&self, cell: u32, take: &mut impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        let Some(place) = self.cells.get(&cell) else { return Ok(()) };
-        for number in place.first..place.first + place.count {
-            let batch = {
-                let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.set_index(number).context("read a spill file")?;
-                reader.next().transpose().context("read a spill file")?
-            };
-            batch.map_or(Ok(()), &mut *take)?;
-        }
-        Ok(())
+    fn place(&self, cell: u32) -> Option<Place> {
+        self.cells.binary_search_by_key(&cell, |place| place.cell).ok().map(|at| self.cells[at])
     }
-}
 
-/// Every column of any block. A column has one type in all of them: what the archive knows, or text.
-fn union(blocks: &[Rows]) -> SchemaRef {
-    let mut fields: Vec<Arc<Field>> = Vec::new();
-    let mut seen: HashMap<String, DataType> = HashMap::new();
-    for field in blocks.iter().flat_map(|block| block.batch.schema().fields().iter().cloned().collect::<Vec<_>>()) {
-        if seen.insert(field.name().clone(), field.data_type().clone()).is_none() {
-            fields.push(field);
+    fn read_cell(&self, cell: u32, take: &mut impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {
+        let Some(Place { mut start, bytes, .. }) = self.place(cell) else { return Ok(()) };
+        let end = start + bytes;
+        let mut bytes = Vec::new();
+        while start < end {
+            let (kept, read) = (bytes.len(), READ_BYTES.min(end - start));
+            bytes.resize(kept + read as usize, 0);
+            self.file.read_exact_at(&mut bytes[kept..], start).context("read a spill file")?;
+            start += read;
+            let mut rest = &bytes[..];
+            while let Some((row, after)) = Row::split_first(rest) {
+                take(row)?;
+                rest = after;
+            }
+            bytes.drain(..bytes.len() - rest.len());
         }
+        if bytes.is_empty() { Ok(()) } else { Err(Error::failed("a spill file ends within a row")) }
     }
-    Arc::new(Schema::new(fields))
 }

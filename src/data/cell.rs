@@ -1,4 +1,4 @@
-//! One cell's rows: settle the types, drop what is there already, sort, write.
+//! One cell's rows: drop what is there already, sort, make columns of the settled types, write.
 //!
 //! The first record of an identity stays; a later one with the same content is a duplicate, with other content a
 //! conflict. What the archive already holds came first; where it cannot be asked, the record stays undecided.
@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt64Type;
+use foldhash::fast::RandomState;
 
 use super::buffer::Parts;
 use super::encode::{CellWriter, Target};
-use super::existing::{Existing, ExistingFile, Found};
+use super::existing::{Existing, ExistingFile, Found, RowsById};
 use super::footers::Footers;
 use super::merge;
+use super::row::{Row, rows};
+use super::turns::Turn;
 use super::typed::{Same, Typed};
 use crate::catalog::NewFile;
 use crate::error::{Context, Result};
@@ -37,34 +40,37 @@ pub struct CellReport {
 pub struct CellPlan<'a> {
     pub cell: &'a Partition,
     pub number: u32,
-    /// With all columns of the run.
+    /// All columns of the run.
     pub schema: &'a Schema,
+    /// The same, for the run's rows.
+    pub typed: &'a Typed,
     /// Files of the archive that have rows of this cell.
     pub existing: &'a [ExistingFile],
     /// Of files whose own cannot or need not be read.
     pub footers: &'a Footers,
     /// Rows held in memory at once, in bytes; a cell beyond it is merged from disk.
     pub memory_bytes: usize,
+    pub turn: &'a Turn<'a>,
 }
 
 /// Writes a cell's new events and says what became of every row.
 pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Result<CellReport> {
-    let typed = Typed::new(plan.schema);
     let mut report = CellReport::default();
     let existing = plan.existing.iter().map(|existing| existing.file.path.as_str());
-    let mut writer = CellWriter::new(plan.cell, typed.file_schema.clone(), target).beside(existing);
-    let (bytes, _) = parts.size_of_cell(plan.number);
-    if bytes <= plan.memory_bytes {
-        let mut chunks = Vec::new();
-        parts.read_cell(plan.number, |chunk| {
-            chunks.push(typed.settle(&chunk)?);
+    let (row_bytes, rows) = parts.size_of_cell(plan.number);
+    let mut writer =
+        CellWriter::new(plan.cell, plan.typed.file_schema.clone(), rows, target).pausing(plan.turn).beside(existing);
+    if row_bytes <= plan.memory_bytes as u64 {
+        let mut bytes = Vec::with_capacity(row_bytes as usize);
+        parts.read_cell(plan.number, |row| {
+            row.append_to(&mut bytes);
             Ok(())
         })?;
-        let rows = concat_batches(&typed.schema, &chunks).context("join a cell's rows")?;
-        drop(chunks);
-        writer.write(&new_rows(plan, &rows, target, &mut report)?)?;
+        let rows = new_rows(plan, &bytes, target, &mut report)?;
+        drop(bytes);
+        writer.write(&rows)?;
     } else {
-        merge::write_large_cell(plan, parts, &typed, target, &mut writer, &mut report)?;
+        merge::write_large_cell(plan, parts, target, &mut writer, &mut report)?;
     }
     report.files = writer.finish()?;
     Ok(report)
@@ -73,56 +79,65 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
 /// Of these rows those that are new, sorted by time and id; the others are added to the report.
 pub fn new_rows(
     plan: &CellPlan<'_>,
-    rows: &RecordBatch,
+    bytes: &[u8],
     target: &Target<'_>,
     report: &mut CellReport,
 ) -> Result<RecordBatch> {
-    let orders = rows.column(0).as_primitive::<UInt64Type>();
-    let mut firsts = first_of_each_id(rows, report)?;
+    let all: Vec<Row<'_>> = rows(bytes).collect();
+    let mut firsts = first_of_each_id(plan.typed, &all, report)?;
+    firsts.sort_unstable_by(|a, b| a.ts().cmp(&b.ts()).then_with(|| a.id().cmp(b.id())));
+    let sorted = plan.typed.gather(firsts.iter().copied())?;
+    if plan.existing.is_empty() {
+        return Ok(sorted);
+    }
+    let ids = sorted.column(1).as_string::<i32>();
+    let by_id: RowsById<'_> = ids.iter().flatten().zip(0..).collect();
     let existing = Existing { files: plan.existing, schema: plan.schema, target, footers: plan.footers };
-    for (row, found) in existing.find(rows, &firsts)? {
+    let orders = sorted.column(0).as_primitive::<UInt64Type>();
+    let mut is_new = vec![true; sorted.num_rows()];
+    for (row, found) in existing.find(&sorted, &by_id)? {
         let order = orders.value(row as usize);
+        is_new[row as usize] = false;
         report.leaned_on_archive |= !matches!(found, Found::Undecided(_));
         match found {
             Found::Same => report.duplicates.push(order),
             Found::Different => report.conflicts.push(order),
             Found::Undecided(file) => report.undecided.push((order, file)),
         }
-        firsts.remove(rows.column(1).as_string::<i32>().value(row as usize));
     }
-    let ids = rows.column(1).as_string::<i32>();
-    let times = rows.column(2).as_primitive::<TimestampMicrosecondType>();
-    let mut sorted: Vec<u32> = firsts.into_values().collect();
-    sorted.sort_unstable_by(|&a, &b| {
-        let key = |row: u32| (times.value(row as usize), ids.value(row as usize));
-        key(a).cmp(&key(b))
-    });
-    take_record_batch(rows, &UInt32Array::from(sorted)).context("sort a cell's rows")
+    filter_record_batch(&sorted, &BooleanArray::from(is_new)).context("leave out what the archive has")
 }
 
 /// The row that stays, for each id: the one of the lowest order.
-fn first_of_each_id<'a>(rows: &'a RecordBatch, report: &mut CellReport) -> Result<HashMap<&'a str, u32>> {
-    let orders = rows.column(0).as_primitive::<UInt64Type>();
-    let ids = rows.column(1).as_string::<i32>();
-    let mut firsts: HashMap<&str, u32> = HashMap::with_capacity(rows.num_rows());
+fn first_of_each_id<'a>(typed: &Typed, all: &[Row<'a>], report: &mut CellReport) -> Result<Vec<Row<'a>>> {
+    let mut firsts: HashMap<&[u8], Row<'a>, RandomState> =
+        HashMap::with_capacity_and_hasher(all.len(), RandomState::default());
     let mut later = Vec::new();
-    for row in 0..rows.num_rows() as u32 {
+    for &row in all {
         firsts
-            .entry(ids.value(row as usize))
+            .entry(row.id())
             .and_modify(|first| {
-                let is_earlier = orders.value(row as usize) < orders.value(*first as usize);
+                let is_earlier = row.order() < first.order();
                 later.push(if is_earlier { std::mem::replace(first, row) } else { row });
             })
             .or_insert(row);
     }
-    if later.is_empty() {
-        return Ok(firsts);
+    // What is not the same to the byte may still be in its values: in fields that come in another order.
+    later.retain(|row| {
+        let is_same = row.content() == firsts[row.id()].content();
+        if is_same {
+            report.duplicates.push(row.order());
+        }
+        !is_same
+    });
+    if !later.is_empty() {
+        let kept = typed.gather(later.iter().map(|row| firsts[row.id()]))?;
+        let same = Same::new(&typed.gather(later.iter().copied())?, &kept)?;
+        for (position, row) in later.iter().enumerate() {
+            let is_same = same.rows(position, position);
+            let list = if is_same { &mut report.duplicates } else { &mut report.conflicts };
+            list.push(row.order());
+        }
     }
-    let same = Same::new(rows, rows)?;
-    for row in later {
-        let first = firsts[ids.value(row as usize)];
-        let list = if same.rows(row as usize, first as usize) { &mut report.duplicates } else { &mut report.conflicts };
-        list.push(orders.value(row as usize));
-    }
-    Ok(firsts)
+    Ok(firsts.into_values().collect())
 }

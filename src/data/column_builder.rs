@@ -1,93 +1,85 @@
-//! Builds one column of a block, value by value.
+//! Builds one column of a cell, value by value.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringArray,
+    TimestampMicrosecondBuilder,
 };
 
-use super::columns::Seen;
-use super::values::{Scalar, Value, kinds};
+use super::row::Stored;
+use super::time;
+use super::values::{bool_of, int_of};
+use crate::error::{Context, Result};
 use crate::model::ColumnType;
 
-/// The values of one column in one block.
-pub struct ColumnBuilder {
-    pub name: String,
-    /// The type, when the archive knows the column; a new one is carried as text.
-    pub known: Option<ColumnType>,
-    pub seen: Option<Seen>,
-    /// The last record that had a value: two source columns may be stored as one.
-    pub record: u64,
-    values: ValueBuilder,
-}
-
-enum ValueBuilder {
+/// The values of one column. Of a new column rows hold texts; each fits its type, which was chosen from them.
+pub enum ColumnBuilder {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
-    Text(StringBuilder),
+    /// As bytes: that they are UTF-8 is checked once for all of them.
+    Text(BinaryBuilder),
     Time(TimestampMicrosecondBuilder),
 }
 
 impl ColumnBuilder {
-    pub fn new(name: String, known: Option<ColumnType>) -> Self {
-        let values = match known {
-            Some(ColumnType::Boolean) => ValueBuilder::Bool(BooleanBuilder::new()),
-            Some(ColumnType::BigInt) => ValueBuilder::Int(Int64Builder::new()),
-            Some(ColumnType::Double) => ValueBuilder::Float(Float64Builder::new()),
-            Some(ColumnType::Timestamp) => ValueBuilder::Time(TimestampMicrosecondBuilder::new()),
-            Some(ColumnType::Varchar) | None => ValueBuilder::Text(StringBuilder::new()),
-        };
-        ColumnBuilder { name, known, seen: known.is_none().then(Seen::default), record: 0, values }
-    }
-
-    /// The value in the column's type, if it fits.
-    pub fn check<'a>(&self, scalar: &Scalar<'a>) -> Option<Value<'a>> {
-        scalar.fit(self.known.unwrap_or(ColumnType::Varchar))
+    pub fn new(column_type: ColumnType, rows: usize) -> Self {
+        match column_type {
+            ColumnType::Boolean => Self::Bool(BooleanBuilder::with_capacity(rows)),
+            ColumnType::BigInt => Self::Int(Int64Builder::with_capacity(rows)),
+            ColumnType::Double => Self::Float(Float64Builder::with_capacity(rows)),
+            ColumnType::Timestamp => Self::Time(TimestampMicrosecondBuilder::with_capacity(rows)),
+            ColumnType::Varchar => Self::Text(BinaryBuilder::with_capacity(rows, 0)),
+        }
     }
 
     /// Appends the value of `row`, and nulls for the rows that had none.
-    pub fn append(&mut self, row: usize, value: Value<'_>, scalar: &Scalar<'_>, (export, line): (u64, u64)) {
-        if let Some(seen) = &mut self.seen {
-            let kind = scalar.kind();
-            seen.kinds |= kind;
-            if kind != kinds::TEXT {
-                seen.typed += 1;
-            } else if let Scalar::Untyped(text) = scalar {
-                seen.texts += 1;
-                seen.first_text.get_or_insert_with(|| (export, line, text.clone().into_owned()));
-            }
-        }
+    pub fn append(&mut self, row: usize, value: Stored<'_>) {
         self.pad(row);
-        match (&mut self.values, value) {
-            (ValueBuilder::Bool(builder), Value::Bool(value)) => builder.append_value(value),
-            (ValueBuilder::Int(builder), Value::Int(value)) => builder.append_value(value),
-            (ValueBuilder::Float(builder), Value::Float(value)) => builder.append_value(value),
-            (ValueBuilder::Text(builder), Value::Text(value)) => builder.append_value(value),
-            (ValueBuilder::Time(builder), Value::Time(value)) => builder.append_value(value),
-            _ => unreachable!("`check` made the value for this builder"),
+        match (self, value) {
+            (Self::Text(builder), Stored::Text(value)) => builder.append_value(value),
+            (Self::Bool(builder), Stored::Bool(value)) => builder.append_value(value),
+            (Self::Int(builder), Stored::Int(value)) => builder.append_value(value),
+            (Self::Float(builder), Stored::Float(value)) => builder.append_value(value),
+            (Self::Time(builder), Stored::Time(value)) => builder.append_value(value),
+            (Self::Bool(builder), value) => builder.append_option(as_text(value).and_then(bool_of)),
+            (Self::Int(builder), value) => builder.append_option(as_text(value).and_then(int_of)),
+            (Self::Float(builder), value) => builder.append_option(as_text(value).and_then(|text| text.parse().ok())),
+            (Self::Time(builder), value) => {
+                builder.append_option(as_text(value).and_then(|text| time::parse(text, None).ok()));
+            }
+            (Self::Text(_), _) => unreachable!("a column of texts has nothing else"),
         }
     }
 
     fn pad(&mut self, rows: usize) {
-        match &mut self.values {
-            ValueBuilder::Bool(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Int(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Float(builder) => builder.append_nulls(rows - builder.len()),
-            ValueBuilder::Text(builder) => (builder.len()..rows).for_each(|_| builder.append_null()),
-            ValueBuilder::Time(builder) => builder.append_nulls(rows - builder.len()),
+        match self {
+            Self::Bool(builder) => builder.append_nulls(rows - builder.len()),
+            Self::Int(builder) => builder.append_nulls(rows - builder.len()),
+            Self::Float(builder) => builder.append_nulls(rows - builder.len()),
+            Self::Text(builder) => (builder.len()..rows).for_each(|_| builder.append_null()),
+            Self::Time(builder) => builder.append_nulls(rows - builder.len()),
         }
     }
 
-    pub fn finish(mut self, rows: usize) -> (String, ArrayRef) {
+    pub fn finish(mut self, rows: usize) -> Result<ArrayRef> {
         self.pad(rows);
-        let array: ArrayRef = match self.values {
-            ValueBuilder::Bool(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Int(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Float(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Text(mut builder) => Arc::new(builder.finish()),
-            ValueBuilder::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
-        };
-        (self.name, array)
+        Ok(match self {
+            Self::Bool(mut builder) => Arc::new(builder.finish()),
+            Self::Int(mut builder) => Arc::new(builder.finish()),
+            Self::Float(mut builder) => Arc::new(builder.finish()),
+            Self::Text(mut builder) => {
+                Arc::new(StringArray::try_from_binary(builder.finish()).context("build a column of texts")?)
+            }
+            Self::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
+        })
+    }
+}
+
+fn as_text(value: Stored<'_>) -> Option<&str> {
+    match value {
+        Stored::Text(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
     }
 }

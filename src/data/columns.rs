@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::values::{Kinds, kinds, type_of};
+use super::values::{Kinds, Scalar, kinds, type_of};
 use crate::error::Result;
 use crate::model::{ColumnType, Schema};
 
@@ -18,12 +18,24 @@ const FEW: u64 = 10;
 /// Shared by all threads of a run.
 pub struct Columns {
     /// By name in lower case.
-    known: HashMap<String, (String, ColumnType)>,
+    known: HashMap<String, Resolved>,
     new: Mutex<HashMap<String, NewColumn>>,
+}
+
+/// A column of the run.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// Its number in the run: rows name their columns by it.
+    pub number: u16,
+    /// Under which it is stored.
+    pub name: String,
+    /// Where the archive knows it.
+    pub known: Option<ColumnType>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct NewColumn {
+    number: u16,
     /// As it was first written.
     name: String,
     seen: Seen,
@@ -55,6 +67,18 @@ pub struct SpoiledColumn {
 }
 
 impl Seen {
+    /// Adds the value of the record at this export and line.
+    pub fn add(&mut self, scalar: &Scalar<'_>, (export, line): (u64, u64)) {
+        let kind = scalar.kind();
+        self.kinds |= kind;
+        if kind != kinds::TEXT {
+            self.typed += 1;
+        } else if let Scalar::Untyped(text) = scalar {
+            self.texts += 1;
+            self.first_text.get_or_insert_with(|| (export, line, text.clone().into_owned()));
+        }
+    }
+
     pub fn merge(&mut self, other: Seen) {
         self.kinds |= other.kinds;
         self.typed += other.typed;
@@ -68,22 +92,37 @@ impl Seen {
 
 impl Columns {
     pub fn new(schema: &Schema) -> Self {
-        let known = schema.columns().iter().map(|c| (c.name.to_lowercase(), (c.name.clone(), c.column_type)));
+        let known = (0..).zip(schema.columns()).map(|(number, column)| {
+            let resolved = Resolved { number, name: column.name.clone(), known: Some(column.column_type) };
+            (column.name.to_lowercase(), resolved)
+        });
         Columns { known: known.collect(), new: Mutex::default() }
     }
 
-    /// The name under which a column is stored, and its type when the archive knows it. `None`: one too many.
-    pub fn resolve(&self, name: &str) -> Option<(String, Option<ColumnType>)> {
+    /// The column of this name, in whatever case. `None`: one too many.
+    pub fn resolve(&self, name: &str) -> Option<Resolved> {
         let lower = name.to_lowercase();
-        if let Some((name, column_type)) = self.known.get(&lower) {
-            return Some((name.clone(), Some(*column_type)));
+        if let Some(known) = self.known.get(&lower) {
+            return Some(known.clone());
         }
         let mut new = self.lock();
-        if !new.contains_key(&lower) && self.known.len() + new.len() >= MAX_COLUMNS {
+        let count = self.known.len() + new.len();
+        if !new.contains_key(&lower) && count >= MAX_COLUMNS {
             return None;
         }
-        let column = new.entry(lower).or_insert_with(|| NewColumn { name: name.to_owned(), seen: Seen::default() });
-        Some((column.name.clone(), None))
+        let number = count as u16;
+        let column =
+            new.entry(lower).or_insert_with(|| NewColumn { number, name: name.to_owned(), seen: Seen::default() });
+        Some(Resolved { number: column.number, name: column.name.clone(), known: None })
+    }
+
+    /// The name of each column, by its number.
+    pub fn names(&self) -> Vec<String> {
+        let new = self.lock();
+        let known = self.known.values().map(|column| (column.number, &column.name));
+        let mut names: Vec<_> = known.chain(new.values().map(|column| (column.number, &column.name))).collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
     /// Adds what one block saw of a new column.

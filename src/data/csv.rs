@@ -87,7 +87,7 @@ pub fn decode(
     // Reading from memory and flexible about lengths, the reader has nothing left to fail on.
     while matches!(reader.read_byte_record(&mut record), Ok(true)) {
         let line = lines.of(&record);
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_capacity(header.names.len());
         records += 1;
         let outcome = read_record(&record, header, null_tokens, builder, &mut fields).map_err(Refused::from);
         let outcome = outcome.and_then(|()| builder.finish(&mut fields, line));

@@ -1,20 +1,28 @@
 //! Sorted rows of one cell to Parquet files, read back before they count.
+//!
+//! # Cost
+//! Half of an archive run. What was measured, on 3 million events of 1,000 cells: ids and texts that rarely repeat cost more
+//! time *and* more bytes with a dictionary, so who repeats is looked at first; zstd at level 1 takes half the time of level
+//! 3 and, on delta-encoded ids and times, fewer bytes, because what is left of them matches only by chance.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use foldhash::fast::RandomState;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{DEFAULT_MAX_ROW_GROUP_ROW_COUNT, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use super::buffer::CHUNK_ROWS;
 use super::footer::{self, Hashing};
+use super::turns::Turn;
 use crate::catalog::{FileAudit, NewFile};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, StorageClass};
 use crate::store::{Layout, ObjectWriter, Store};
 
@@ -60,6 +68,9 @@ pub struct CellWriter<'a> {
     beside: Vec<String>,
     schema: SchemaRef,
     target: &'a Target<'a>,
+    /// About how many rows there will be.
+    rows: u64,
+    turn: Option<&'a Turn<'a>>,
     open: Option<OpenFile>,
     files: Vec<NewFile>,
 }
@@ -73,9 +84,14 @@ struct OpenFile {
 }
 
 impl<'a> CellWriter<'a> {
-    /// `schema` is that of a file: no hidden column, field ids in the metadata.
-    pub fn new(cell: &'a Partition, schema: SchemaRef, target: &'a Target<'a>) -> Self {
-        CellWriter { cell, beside: Vec::new(), schema, target, open: None, files: Vec::new() }
+    /// `schema` is that of a file: no hidden column, field ids in the metadata. `rows` is about how many there will be.
+    pub fn new(cell: &'a Partition, schema: SchemaRef, rows: u64, target: &'a Target<'a>) -> Self {
+        CellWriter { cell, beside: Vec::new(), schema, target, rows, turn: None, open: None, files: Vec::new() }
+    }
+
+    /// Lets another thread work while the store has a file.
+    pub fn pausing(self, turn: &'a Turn<'a>) -> Self {
+        CellWriter { turn: Some(turn), ..self }
     }
 
     /// What is written was compared with these files, and none of it is there.
@@ -103,7 +119,9 @@ impl<'a> CellWriter<'a> {
                 file.ids.extend(&chunk_ids);
                 file
             }
-            none => none.insert(open_file(self.cell, &self.beside, &self.schema, self.target, chunk_ts, chunk_ids)?),
+            none => {
+                none.insert(open_file(self.cell, &self.beside, chunk, self.rows, self.target, chunk_ts, chunk_ids)?)
+            }
         };
         file.rows += chunk.num_rows() as u64;
         file.writer.write(chunk).context("encode events")?;
@@ -125,9 +143,16 @@ impl<'a> CellWriter<'a> {
     fn close(&mut self) -> Result<()> {
         let Some(file) = self.open.take() else { return Ok(()) };
         let (object, sha256) = file.writer.into_inner().context("encode events")?.finish();
-        let size_bytes = object.finish()?;
-        let footer_bytes = read_back(self.target, &file.path, size_bytes, file.rows)
-            .with_context(|| format!("read back {}", self.target.store.address(&file.path)))?;
+        let store = || {
+            let size_bytes = object.finish()?;
+            let footer_bytes = read_back(self.target, &file.path, size_bytes, file.rows)
+                .with_context(|| format!("read back {}", self.target.store.address(&file.path)))?;
+            Ok::<_, Error>((size_bytes, footer_bytes))
+        };
+        let (size_bytes, footer_bytes) = match self.turn {
+            Some(turn) => turn.pause(store),
+            None => store(),
+        }?;
         self.files.push(NewFile {
             file: DataFile {
                 path: file.path,
@@ -162,23 +187,32 @@ pub(super) fn bounds(rows: &RecordBatch) -> Option<(KeyRange<i64>, KeyRange<Stri
 fn open_file(
     cell: &Partition,
     beside: &Vec<String>,
-    schema: &SchemaRef,
+    first: &RecordBatch,
+    rows: u64,
     target: &Target<'_>,
     ts: KeyRange<i64>,
     ids: KeyRange<String>,
 ) -> Result<OpenFile> {
     let number = target.next_file.fetch_add(1, Ordering::Relaxed);
     let path = target.layout.data_file(cell, number);
+    let origin = Origin { replaces: &[], beside: std::slice::from_ref(beside) };
     let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
     // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(cell, &path, Origin { replaces: &[], beside: std::slice::from_ref(beside) }))
+        .with_properties(properties(cell, &path, origin, first, rows))
         .with_skip_arrow_metadata(true);
-    let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
+    let writer = ArrowWriter::try_new_with_options(sink, first.schema(), options).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 
-pub(super) fn properties(cell: &Partition, path: &str, origin: Origin<'_>) -> WriterProperties {
+/// `first` are the first of about `rows` rows.
+pub(super) fn properties(
+    cell: &Partition,
+    path: &str,
+    origin: Origin<'_>,
+    first: &RecordBatch,
+    rows: u64,
+) -> WriterProperties {
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved, or of which only
@@ -194,15 +228,64 @@ pub(super) fn properties(cell: &Partition, path: &str, origin: Origin<'_>) -> Wr
     if is_known && origin.beside.iter().map(Vec::len).sum::<usize>() <= MAX_BESIDE {
         keys["beside"] = origin.beside.into();
     }
-    WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a level")))
-        .set_column_dictionary_enabled(event_id(), false)
+    let builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
+        // The filter begins at the size for so many and is folded to that for those that there are.
+        .set_column_bloom_filter_max_ndv(event_id(), rows.clamp(1, DEFAULT_MAX_ROW_GROUP_ROW_COUNT as u64));
+    encodings(builder, first)
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
         .set_key_value_metadata(Some(vec![KeyValue::new(CELL_KEY.to_owned(), keys.to_string())]))
         .build()
 }
+
+/// How many of a column's first values are looked at.
+const SAMPLE_ROWS: usize = 1024;
+
+/// A dictionary pays where the values of a sample come so often on average. The number of a value takes a byte or two:
+/// less than a text at once, less than what is left of a number after delta encoding only if there are few.
+const TEXT_REPEATS: usize = 2;
+const NUMBER_REPEATS: usize = 16;
+
+/// Chooses each column's encoding from its first rows.
+pub(super) fn encodings(builder: WriterPropertiesBuilder, first: &RecordBatch) -> WriterPropertiesBuilder {
+    let schema = first.schema();
+    schema.fields().iter().zip(first.columns()).fold(builder, |builder, (field, values)| {
+        let column = ColumnPath::from(field.name().as_str());
+        let (encoding, repeats) = match field.data_type() {
+            // Ids that begin with their time share that with the id before them.
+            _ if field.name() == "event_id" => (Encoding::DELTA_BYTE_ARRAY, None),
+            DataType::Timestamp(..) => (Encoding::DELTA_BINARY_PACKED, None),
+            DataType::Int64 => (Encoding::DELTA_BINARY_PACKED, Some(NUMBER_REPEATS)),
+            DataType::Utf8 => (Encoding::DELTA_LENGTH_BYTE_ARRAY, Some(TEXT_REPEATS)),
+            DataType::Float64 => (Encoding::PLAIN, Some(NUMBER_REPEATS)),
+            _ => return builder,
+        };
+        if repeats.is_some_and(|repeats| do_repeat(values, repeats)) {
+            return builder;
+        }
+        builder.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, encoding)
+    })
+}
+
+/// Whether the first values come at least so often on average.
+fn do_repeat(values: &ArrayRef, repeats: usize) -> bool {
+    let sample = values.slice(0, values.len().min(SAMPLE_ROWS));
+    let known = sample.len() - sample.null_count();
+    let distinct = match sample.data_type() {
+        DataType::Utf8 => sample.as_string::<i32>().iter().flatten().collect::<Distinct<_>>().len(),
+        DataType::Int64 => sample.as_primitive::<Int64Type>().iter().flatten().collect::<Distinct<_>>().len(),
+        DataType::Float64 => {
+            let bits = sample.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits);
+            bits.collect::<Distinct<_>>().len()
+        }
+        _ => known,
+    };
+    distinct * repeats <= known
+}
+
+type Distinct<T> = HashSet<T, RandomState>;
 
 /// Reads the footer from the store and checks it against what was written; returns its length with the page index.
 fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Result<u32> {

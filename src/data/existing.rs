@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, RecordBatchReader, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use foldhash::fast::RandomState;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -31,6 +32,9 @@ const FETCH_WHOLE_BYTES: u64 = 4 << 20;
 
 /// For fewer rows than this of a row group their ids are one request, as a bloom filter is.
 const WORTH_A_FILTER: u64 = 10_000;
+
+/// Rows by their event ids.
+pub type RowsById<'a> = HashMap<&'a str, u32, RandomState>;
 
 /// What the archive holds under a new row's identity.
 #[derive(Debug, Clone)]
@@ -61,7 +65,7 @@ pub struct Existing<'a> {
 
 impl Existing<'_> {
     /// The rows among `firsts` (id to row of `rows`) whose identity the archive has, or may have.
-    pub fn find(&self, rows: &RecordBatch, firsts: &HashMap<&str, u32>) -> Result<Vec<(u32, Found)>> {
+    pub fn find(&self, rows: &RecordBatch, firsts: &RowsById<'_>) -> Result<Vec<(u32, Found)>> {
         let mut found = Vec::new();
         let mut settled: HashSet<u32> = HashSet::new();
         for existing in self.files.iter().filter(|existing| existing.is_readable) {
@@ -120,7 +124,7 @@ impl StoredFile {
     }
 
     /// Positions of the cell's rows whose id is among the new ones, ascending.
-    fn rows_with(&self, firsts: &HashMap<&str, u32>) -> Result<Vec<u64>> {
+    fn rows_with(&self, firsts: &RowsById<'_>) -> Result<Vec<u64>> {
         let mut matches = Vec::new();
         let id_column = self.metadata.schema().index_of("event_id").context("find the id column")?;
         for (group, all) in self.row_groups() {
@@ -170,7 +174,7 @@ impl StoredFile {
         let stored_schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>, _>>().context("read the rows")?;
         let rows = arrow::compute::concat_batches(&stored_schema, &batches).context("read the rows")?;
-        Typed::new(schema).settle(&with_order(&rows)?)
+        Typed::new(schema).complete_with_order(&with_order(&rows)?)
     }
 
     /// The row groups that hold rows of the cell, each with the positions of all its rows.
@@ -280,7 +284,7 @@ mod tests {
     fn of_a_bundle_just_the_rows_of_the_cell_are_found_and_read() {
         with_file(|target, file| {
             let ids: Vec<String> = (0..2 * ROWS).map(|id| format!("{id:03}")).collect();
-            let firsts: HashMap<&str, u32> = (0..).zip(&ids).map(|(row, id)| (id.as_str(), row)).collect();
+            let firsts: RowsById<'_> = (0..).zip(&ids).map(|(row, id)| (id.as_str(), row)).collect();
             for pack in [file.pack.clone(), None] {
                 let file = Arc::new(DataFile { pack, ..file.clone() });
                 let footers = Footers::default();

@@ -2,9 +2,9 @@
 //!
 //! # Flow
 //! [`blocks`] cuts an export into blocks of whole records; a decoder ([`ndjson`], [`csv`], [`parquet_rows`]) turns a
-//! block's records into fields; [`rows`] maps and validates them and builds columns; [`buffer`] collects rows of all
+//! block's records into fields; [`rows`] maps and validates them and makes each a [`row`]; [`buffer`] collects rows of all
 //! cells and spills them, sorted by cell, when memory is full; [`cell`] takes one cell's rows, drops duplicates, sorts,
-//! and hands them to [`encode`]. Later [`bundle`] re-lays the files of a month's cells as few large ones.
+//! makes columns of them and hands those to [`encode`]. Later [`bundle`] re-lays the files of a month's cells as few large ones.
 //!
 //! # Types
 //! A column the archive knows is decoded into its type at once, and a value that does not fit rejects its record. A
@@ -15,6 +15,7 @@ pub mod blocks;
 pub mod buffer;
 pub mod bundle;
 pub mod cell;
+pub mod cells;
 pub mod column_builder;
 pub mod columns;
 pub mod csv;
@@ -25,6 +26,7 @@ pub mod footer_facts;
 pub mod footers;
 pub mod id_bounds;
 pub mod ids;
+pub mod json_line;
 pub mod merge;
 pub mod ndjson;
 pub mod pack;
@@ -32,10 +34,12 @@ pub mod pack_parts;
 pub mod parquet_rows;
 pub mod range_reader;
 pub mod rewrite;
+pub mod row;
 pub mod rows;
 pub mod runs;
 pub mod sorted_lines;
 pub mod spill;
 pub mod time;
+pub mod turns;
 pub mod typed;
 pub mod values;

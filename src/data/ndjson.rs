@@ -7,6 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::blocks::Block;
+use super::json_line;
 use super::rows::{Fields, Refused, Rejection, RowBuilder};
 use super::values::Scalar;
 use crate::model::Reason;
@@ -51,6 +52,10 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn read_object<'a>(line: &'a [u8], builder: &mut RowBuilder<'_>, fields: &mut Fields<'a>) -> Result<(), Rejection> {
     let text = std::str::from_utf8(line)
         .map_err(|error| Rejection::new(Reason::Encoding, format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+    match json_line::read_object(text, |name, value| builder.field(fields, name, value)) {
+        Ok(outcome) => return outcome,
+        Err(json_line::Unusual) => builder.abandon(fields),
+    }
     let mut parser = serde_json::Deserializer::from_str(text);
     let mut rejection = None;
     let visitor = Object { builder, fields, rejection: &mut rejection };

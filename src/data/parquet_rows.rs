@@ -49,7 +49,7 @@ pub fn decode(
         .map(|(array, field)| Column::new(array).with_context(|| format!("read column `{}`", field.name())))
         .collect::<Result<Vec<_>>>()?;
     for row in 0..batch.num_rows() {
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_capacity(columns.len());
         let outcome = columns
             .iter()
             .zip(schema.fields())

@@ -127,7 +127,10 @@ impl Writer {
         let file = NamedTempFile::with_prefix_in("tier-compact-", folder).context("make a temporary file")?;
         let replaces: Vec<&str> = plan.files.iter().filter_map(|file| Layout::name(&file.path)).collect();
         let origin = Origin { replaces: &replaces, beside };
-        let properties = encode::properties(plan.cell, &path, origin);
+        // Which values repeat is not known before they are merged.
+        let first = RecordBatch::new_empty(schema.clone());
+        let rows = plan.files.iter().map(|file| file.rows).sum();
+        let properties = encode::properties(plan.cell, &path, origin, &first, rows);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
         let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;

@@ -1,25 +1,24 @@
-//! Fields to rows: applies the mapping, validates, and builds the columns of one block.
+//! Fields to rows: applies the mapping and validates.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema};
+use foldhash::fast::RandomState;
 use jiff::civil::Date;
 
-use super::column_builder::ColumnBuilder;
-use super::columns::Columns;
+use super::cells::{CellNumbers, Cells};
+use super::columns::{Columns, Resolved, Seen};
 use super::ids;
+use super::row::RowWriter;
 use super::time::{self, BadTime};
 use super::values::Scalar;
 use crate::error::{Error, Result};
 use crate::model::{
-    ColumnType, IdSource, Key, KeySource, Mapping, Partition, RESERVED_COLUMNS, Reason, date_of_micros,
-    timestamp_of_micros,
+    ColumnType, IdSource, KeySource, Mapping, RESERVED_COLUMNS, Reason, date_of_micros, timestamp_of_micros,
 };
 
-/// The hidden column of a decoded batch: where a row stood, for "the first one stays".
+/// The hidden column of a cell's rows: where a row stood, for "the first one stays".
 pub const ORDER: &str = "\0order";
 
 /// Lines per export that [`order`] can tell apart: 2^40, a trillion.
@@ -35,6 +34,11 @@ pub fn export_and_line(order: u64) -> (u64, u64) {
     (order >> LINE_BITS, order & ((1 << LINE_BITS) - 1))
 }
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// Sources looked at before a name is looked up.
+const NEAR: usize = 3;
+
 /// What all threads of a run share.
 pub struct Rules {
     pub mapping: Mapping,
@@ -46,26 +50,6 @@ pub struct Rules {
     pub null_tokens: Vec<String>,
     /// Source columns stored under another name, as (source, stored).
     pub renamed: Mutex<BTreeSet<(String, String)>>,
-}
-
-/// The cells of a run, numbered as they are met.
-#[derive(Default)]
-pub struct Cells(Mutex<(HashMap<Partition, u32>, Vec<Partition>)>);
-
-impl Cells {
-    fn number(&self, cell: Partition) -> u32 {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (numbers, cells) = &mut *guard;
-        *numbers.entry(cell).or_insert_with_key(|cell| {
-            cells.push(cell.clone());
-            (cells.len() - 1) as u32
-        })
-    }
-
-    /// All cells met so far; a cell's number is its index.
-    pub fn all(&self) -> Vec<Partition> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
-    }
 }
 
 /// Why a record was not accepted.
@@ -94,31 +78,91 @@ impl From<Rejection> for Refused {
     }
 }
 
-/// The accepted rows of one block. Columns: [`ORDER`], `event_id`, `ts`, then the others; new columns as text.
+/// The accepted rows of one block: see [`super::row`]. Values are in their column's type, those of new columns text.
+#[derive(Debug)]
 pub struct Rows {
-    pub batch: RecordBatch,
+    pub bytes: Vec<u8>,
     /// The cell of each row.
     pub cells: Vec<u32>,
+    /// And its bytes.
+    pub lengths: Vec<u32>,
 }
 
-/// Collects the rows of one block. For each record: [`RowBuilder::field`] for its fields, then [`RowBuilder::finish`].
+impl Rows {
+    pub fn memory_bytes(&self) -> usize {
+        // Regrouped, each row has a place beside its cell.
+        const PLACE_BYTES: usize = 16;
+        self.bytes.len() + self.cells.len() * (2 * size_of::<u32>() + PLACE_BYTES)
+    }
+}
+
+/// Collects rows, block by block. For each record: [`RowBuilder::field`] for its fields, then [`RowBuilder::finish`].
 pub struct RowBuilder<'r> {
     rules: &'r Rules,
     export: u64,
     /// The only date that events may have.
     date: Option<Date>,
     sources: Vec<Source>,
-    by_name: HashMap<String, usize>,
-    columns: Vec<ColumnBuilder>,
-    event_ids: StringBuilder,
-    times: TimestampMicrosecondBuilder,
-    orders: Vec<u64>,
+    by_name: HashMap<String, usize, RandomState>,
+    columns: Vec<Column>,
+    roles: Roles,
+    rows: RowWriter,
     cells: Vec<u32>,
+    lengths: Vec<u32>,
+    /// The day of the last time, since the epoch, and its date.
+    last_day: (i64, Option<Date>),
     cell_numbers: CellNumbers,
     /// Tells the fields of this record from those of earlier ones.
     record: u64,
     /// Where the next field is likely to belong: records tend to look alike.
     expected: usize,
+}
+
+/// A column that values of this thread's records are stored in.
+struct Column {
+    resolved: Resolved,
+    /// What the values of a new column have been, since the last block.
+    seen: Option<Seen>,
+    /// The last record that had a value: two source columns may be stored as one.
+    record: u64,
+}
+
+/// A column that the mapping names.
+struct Role {
+    /// In lower case.
+    name: String,
+    /// Its source, once a record had it.
+    source: Option<usize>,
+}
+
+/// Which sources the mapping makes id, keys and time of: looked up by name once, not for each record.
+struct Roles {
+    ids: Vec<Role>,
+    event_type: Option<Role>,
+    tenant: Option<Role>,
+    time: Role,
+}
+
+impl Roles {
+    fn new(mapping: &Mapping) -> Self {
+        let role = |name: &String| Role { name: name.to_lowercase(), source: None };
+        let key = |source: &KeySource| match source {
+            KeySource::Column(name) => Some(role(name)),
+            KeySource::Constant(_) => None,
+        };
+        let ids = match &mapping.id {
+            IdSource::Columns(names) => names.iter().map(role).collect(),
+            IdSource::Hash => Vec::new(),
+        };
+        Roles { ids, event_type: key(&mapping.event_type), tenant: key(&mapping.tenant), time: role(&mapping.time) }
+    }
+
+    /// Gives a new source the roles that its name in lower case has.
+    fn assign(&mut self, source: usize, lower: &str) {
+        let others = [self.event_type.as_mut(), self.tenant.as_mut(), Some(&mut self.time)];
+        let roles = self.ids.iter_mut().chain(others.into_iter().flatten());
+        roles.filter(|role| role.name == lower).for_each(|role| role.source = Some(source));
+    }
 }
 
 /// A source column and the parts it plays.
@@ -137,33 +181,39 @@ struct Source {
 pub struct Fields<'a>(Vec<(usize, Scalar<'a>)>);
 
 impl Fields<'_> {
+    pub fn with_capacity(fields: usize) -> Self {
+        Fields(Vec::with_capacity(fields))
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }
 }
 
 impl<'r> RowBuilder<'r> {
-    pub fn new(rules: &'r Rules, export: u64) -> Self {
+    pub fn new(rules: &'r Rules) -> Self {
         RowBuilder {
             rules,
-            export,
+            export: 0,
             date: None,
             sources: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             columns: Vec::new(),
-            event_ids: StringBuilder::new(),
-            times: TimestampMicrosecondBuilder::new(),
-            orders: Vec::new(),
+            roles: Roles::new(&rules.mapping),
+            rows: RowWriter::default(),
             cells: Vec::new(),
+            lengths: Vec::new(),
+            last_day: (0, date_of_micros(0)),
             cell_numbers: CellNumbers::default(),
             record: 1,
             expected: 0,
         }
     }
 
-    /// Refuses events of other dates: for sources that say which date their records are of.
-    pub fn of_date(self, date: Date) -> Self {
-        RowBuilder { date: Some(date), ..self }
+    /// The records that follow are of this export; those of other dates than `date` are refused, for sources that say
+    /// which date their records are of.
+    pub fn begin(&mut self, export: u64, date: Option<Date>) {
+        (self.export, self.date) = (export, date);
     }
 
     /// Adds a field to the record being read.
@@ -179,7 +229,7 @@ impl<'r> RowBuilder<'r> {
         source.record = self.record;
         if let Some(column) = source.column.map(|column| &mut self.columns[column]) {
             if column.record == self.record {
-                let detail = format!("two columns of it are to be stored as `{}`", column.name);
+                let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
                 return Err(Rejection::new(Reason::Columns, detail));
             }
             column.record = self.record;
@@ -205,16 +255,14 @@ impl<'r> RowBuilder<'r> {
     fn accept(&mut self, fields: &Fields<'_>, line: u64) -> Result<(), Refused> {
         let mapping = &self.rules.mapping;
         let event_id = self.event_id(fields)?;
-        let event_type = self.key(fields, &mapping.event_type, "event type")?;
-        let tenant = self.key(fields, &mapping.tenant, "tenant")?;
+        let event_type = key(fields, &mapping.event_type, self.roles.event_type.as_ref(), "event type")?;
+        let tenant = key(fields, &mapping.tenant, self.roles.tenant.as_ref(), "tenant")?;
         let (micros, date) = self.time(fields)?;
-        let row = self.orders.len();
-        let mut values = Vec::with_capacity(fields.0.len());
-        for (source, scalar) in &fields.0 {
-            let Some(column) = self.sources[*source].column else { continue };
-            match self.columns[column].check(scalar) {
-                Some(value) => values.push((column, value, scalar)),
-                None => return Err(misfit(&self.columns[column], scalar).into()),
+        self.rows.begin(order(self.export, line), micros, &event_id);
+        for (column, scalar) in stored(&self.sources, fields) {
+            let Resolved { number, known, .. } = self.columns[column].resolved;
+            if !self.rows.field(number, scalar, known.unwrap_or(ColumnType::Varchar)) {
+                return Err(misfit(&self.columns[column].resolved, scalar).into());
             }
         }
         let bad_key = |what: &str, bad| Rejection::new(Reason::Key, format!("the {what} {bad}"));
@@ -222,21 +270,22 @@ impl<'r> RowBuilder<'r> {
             .cell_numbers
             .number(&self.rules.cells, date, &event_type, &tenant)
             .map_err(|(of_type, bad)| bad_key(if of_type { "event type" } else { "tenant" }, bad))?;
-        for (column, value, scalar) in values {
-            let at = (self.export, line);
-            self.columns[column].append(row, value, scalar, at);
-        }
-        self.event_ids.append_value(event_id);
-        self.times.append_value(micros);
-        self.orders.push(order(self.export, line));
+        self.lengths.push(self.rows.end());
         self.cells.push(cell);
+        for (column, scalar) in stored(&self.sources, fields) {
+            if let Some(seen) = &mut self.columns[column].seen {
+                seen.add(scalar, (self.export, line));
+            }
+        }
         Ok(())
     }
 
     fn source(&mut self, name: &str) -> Result<usize, Rejection> {
-        if self.sources.get(self.expected).is_some_and(|source| source.name == name) {
-            self.expected += 1;
-            return Ok(self.expected - 1);
+        // A null before it was left out.
+        let mut near = self.sources.iter().skip(self.expected).take(NEAR);
+        if let Some(index) = near.position(|source| source.name == name).map(|skipped| self.expected + skipped) {
+            self.expected = index + 1;
+            return Ok(index);
         }
         if let Some(&index) = self.by_name.get(name) {
             self.expected = index + 1;
@@ -268,41 +317,42 @@ impl<'r> RowBuilder<'r> {
                     let mut renamed = self.rules.renamed.lock().unwrap_or_else(PoisonError::into_inner);
                     renamed.insert((name.to_owned(), stored.clone()));
                 }
-                let (stored, column_type) = self.rules.columns.resolve(&stored).ok_or_else(|| {
+                let resolved = self.rules.columns.resolve(&stored).ok_or_else(|| {
                     let limit = super::columns::MAX_COLUMNS;
                     Rejection::new(
                         Reason::Columns,
                         format!("column `{name}` is one too many: an archive has at most {limit}"),
                     )
                 })?;
-                let shared = self.columns.iter().position(|column| column.name == stored);
+                let shared = self.columns.iter().position(|column| column.resolved.number == resolved.number);
                 Some(shared.unwrap_or_else(|| {
-                    self.columns.push(ColumnBuilder::new(stored, column_type));
+                    let seen = resolved.known.is_none().then(Seen::default);
+                    self.columns.push(Column { resolved, seen, record: 0 });
                     self.columns.len() - 1
                 }))
             }
         };
+        self.roles.assign(self.sources.len(), &lower);
         self.sources.push(Source { name: name.to_owned(), lower, column, record: 0 });
         self.by_name.insert(name.to_owned(), self.sources.len() - 1);
         Ok(self.sources.len() - 1)
     }
 
-    /// The record's value of a mapped column.
-    fn value<'f, 'a>(&self, fields: &'f Fields<'a>, name: &str) -> Option<&'f Scalar<'a>> {
-        let is_it = |source: &Source| source.name == name || source.lower == name.to_lowercase();
-        fields.0.iter().find(|(source, _)| is_it(&self.sources[*source])).map(|(_, value)| value)
-    }
-
-    fn event_id<'a>(&self, fields: &Fields<'a>) -> Result<Cow<'a, str>, Rejection> {
-        let text = |name: &String| match self.value(fields, name).map(Scalar::text) {
+    fn event_id<'f>(&self, fields: &'f Fields<'_>) -> Result<Cow<'f, str>, Rejection> {
+        let text = |(role, name): (&Role, &String)| match role.value(fields).map(Scalar::text) {
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(Rejection::new(Reason::Id, format!("no event id: `{name}` is missing or empty"))),
         };
         match &self.rules.mapping.id {
-            IdSource::Columns(names) if names.len() == 1 => text(&names[0]),
             IdSource::Columns(names) => {
-                let parts = names.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-                Ok(Cow::Owned(ids::composite(&parts)))
+                let mut parts = self.roles.ids.iter().zip(names).map(text).collect::<Result<Vec<_>, _>>()?;
+                match (names.len(), parts.pop()) {
+                    (1, Some(only)) => Ok(only),
+                    (_, last) => {
+                        parts.extend(last);
+                        Ok(Cow::Owned(ids::composite(&parts)))
+                    }
+                }
             }
             IdSource::Hash => Ok(Cow::Owned(ids::hash(
                 fields.0.iter().map(|(source, value)| (self.sources[*source].lower.as_str(), value.text())).collect(),
@@ -310,21 +360,11 @@ impl<'r> RowBuilder<'r> {
         }
     }
 
-    fn key<'a>(&self, fields: &Fields<'a>, source: &'a KeySource, what: &str) -> Result<Cow<'a, str>, Rejection> {
-        match source {
-            KeySource::Constant(value) => Ok(Cow::Borrowed(value)),
-            KeySource::Column(name) => self
-                .value(fields, name)
-                .map(Scalar::text)
-                .ok_or_else(|| Rejection::new(Reason::Key, format!("no {what}: `{name}` is missing"))),
-        }
-    }
-
-    fn time(&self, fields: &Fields<'_>) -> Result<(i64, Date), Refused> {
+    fn time(&mut self, fields: &Fields<'_>) -> Result<(i64, Date), Refused> {
         let mapping = &self.rules.mapping;
         let name = &mapping.time;
         let reject = |detail: String| Refused::Record(Rejection::new(Reason::Time, detail));
-        let value = self.value(fields, name).ok_or_else(|| reject(format!("no time: `{name}` is missing")))?;
+        let value = self.roles.time.value(fields).ok_or_else(|| reject(format!("no time: `{name}` is missing")))?;
         let micros = match value {
             Scalar::Time(micros) => Ok(*micros),
             Scalar::Bool(_) | Scalar::Json(_) => Err(BadTime::NotATime),
@@ -342,7 +382,11 @@ impl<'r> RowBuilder<'r> {
         if micros > self.rules.max_time {
             return Err(reject(format!("`{name}` is in the future: {}{}", shown(), confused_unit(value, mapping))));
         }
-        let date = date_of_micros(micros).ok_or_else(|| reject(format!("`{name}` is out of range: {}", shown())))?;
+        let day = micros.div_euclid(MICROS_PER_DAY);
+        if day != self.last_day.0 {
+            self.last_day = (day, date_of_micros(micros));
+        }
+        let date = self.last_day.1.ok_or_else(|| reject(format!("`{name}` is out of range: {}", shown())))?;
         match self.date {
             Some(expected) if expected != date => {
                 Err(reject(format!("`{name}` is not of the day {expected}, under which it is kept: {}", shown())))
@@ -351,33 +395,45 @@ impl<'r> RowBuilder<'r> {
         }
     }
 
-    /// The rows of the block, if it had any, with the types that new columns could have noted.
-    pub fn build(mut self) -> Option<Rows> {
-        let rows = self.orders.len();
+    /// The rows since the last time, if there are any. What new columns could be is noted for the run.
+    pub fn build(&mut self) -> Option<Rows> {
         for column in &mut self.columns {
-            if let Some(seen) = column.seen.take().filter(|seen| seen.kinds != 0) {
-                self.rules.columns.saw(&column.name, seen);
+            if let Some(seen) = column.seen.as_mut().filter(|seen| seen.kinds != 0) {
+                self.rules.columns.saw(&column.resolved.name, std::mem::take(seen));
             }
         }
-        if rows == 0 {
-            return None;
-        }
-        let times = self.times.finish().with_timezone("UTC");
-        let mut fields = vec![
-            Field::new(ORDER, DataType::UInt64, false),
-            Field::new("event_id", DataType::Utf8, false),
-            Field::new("ts", ColumnType::Timestamp.arrow(), false),
-        ];
-        let mut arrays: Vec<ArrayRef> =
-            vec![Arc::new(UInt64Array::from(self.orders)), Arc::new(self.event_ids.finish()), Arc::new(times)];
-        for column in self.columns {
-            let (name, array) = column.finish(rows);
-            fields.push(Field::new(name, array.data_type().clone(), true));
-            arrays.push(array);
-        }
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length");
-        Some(Rows { batch, cells: self.cells })
+        let cells = std::mem::take(&mut self.cells);
+        let (bytes, lengths) = (self.rows.take(), std::mem::take(&mut self.lengths));
+        (!cells.is_empty()).then_some(Rows { bytes, cells, lengths })
     }
+}
+
+impl Role {
+    /// The record's value.
+    fn value<'f, 'a>(&self, fields: &'f Fields<'a>) -> Option<&'f Scalar<'a>> {
+        let wanted = self.source?;
+        fields.0.iter().find(|(source, _)| *source == wanted).map(|(_, value)| value)
+    }
+}
+
+fn key<'f>(
+    fields: &'f Fields<'_>,
+    source: &'f KeySource,
+    role: Option<&Role>,
+    what: &str,
+) -> Result<Cow<'f, str>, Rejection> {
+    match source {
+        KeySource::Constant(value) => Ok(Cow::Borrowed(value)),
+        KeySource::Column(name) => role
+            .and_then(|role| role.value(fields))
+            .map(Scalar::text)
+            .ok_or_else(|| Rejection::new(Reason::Key, format!("no {what}: `{name}` is missing"))),
+    }
+}
+
+/// The values to store, each with the index of its column.
+fn stored<'f, 'a>(sources: &'f [Source], fields: &'f Fields<'a>) -> impl Iterator<Item = (usize, &'f Scalar<'a>)> {
+    fields.0.iter().filter_map(|(source, scalar)| Some((sources[*source].column?, scalar)))
 }
 
 /// Under which name a source column is stored; `None` when its canonical column says it all.
@@ -397,7 +453,7 @@ pub fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
     }
 }
 
-fn misfit(column: &ColumnBuilder, scalar: &Scalar<'_>) -> Rejection {
+fn misfit(column: &Resolved, scalar: &Scalar<'_>) -> Rejection {
     let column_type = column.known.map_or("", ColumnType::as_str);
     Rejection::new(Reason::Type, format!("column `{}` is {column_type}, not {}", column.name, scalar.describe()))
 }
@@ -423,34 +479,6 @@ fn confused_unit(value: &Scalar<'_>, mapping: &Mapping) -> String {
             }
         }
         _ => String::new(),
-    }
-}
-
-/// Cell numbers this block has met, found without making a [`Partition`] for every row.
-#[derive(Default)]
-struct CellNumbers(HashMap<String, HashMap<String, HashMap<Date, u32>>>);
-
-impl CellNumbers {
-    /// The error says whether the event type is the bad key, and why.
-    fn number(
-        &mut self,
-        cells: &Cells,
-        date: Date,
-        event_type: &str,
-        tenant: &str,
-    ) -> Result<u32, (bool, crate::model::BadKey)> {
-        if let Some(&number) =
-            self.0.get(event_type).and_then(|tenants| tenants.get(tenant)).and_then(|dates| dates.get(&date))
-        {
-            return Ok(number);
-        }
-        let event_type = Key::parse(event_type).map_err(|bad| (true, bad))?;
-        let tenant_id = Key::parse(tenant).map_err(|bad| (false, bad))?;
-        let tenants = self.0.entry(event_type.as_str().to_owned()).or_default();
-        let dates = tenants.entry(tenant_id.as_str().to_owned()).or_default();
-        let number = cells.number(Partition { tenant_id, event_type, date });
-        dates.insert(date, number);
-        Ok(number)
     }
 }
 

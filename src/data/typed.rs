@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DynComparator, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, make_comparator, new_null_array,
+    ArrayRef, BinaryBuilder, DynComparator, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    make_comparator, new_null_array,
 };
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 
+use super::column_builder::ColumnBuilder;
+use super::columns::Columns;
+use super::row::Row;
 use super::rows::ORDER;
-use super::time;
-use super::values::{bool_of, int_of};
 use crate::error::{Context, Result};
 use crate::model::{ColumnType, Schema};
+
+/// `event_id` and `ts`, which every schema begins with and a row has no field for.
+const OWN_COLUMNS: usize = 2;
 
 /// Compares the content of rows: every column but the hidden one.
 pub struct Same(Vec<DynComparator>);
@@ -35,6 +39,8 @@ impl Same {
 /// The columns of a run with their final types.
 pub struct Typed {
     columns: Vec<(String, ColumnType)>,
+    /// By a column's number in the run, its index in `columns`.
+    of_number: Vec<Option<usize>>,
     /// With [`ORDER`] in front.
     pub schema: SchemaRef,
     /// Without it, with field ids: what a file holds.
@@ -47,14 +53,50 @@ impl Typed {
         let file_schema = schema.arrow();
         let mut fields = vec![Arc::new(Field::new(ORDER, DataType::UInt64, false))];
         fields.extend(file_schema.fields().iter().cloned());
-        Typed { columns, schema: Arc::new(ArrowSchema::new(fields)), file_schema }
+        Typed { columns, of_number: Vec::new(), schema: Arc::new(ArrowSchema::new(fields)), file_schema }
     }
 
-    /// Gives a decoded chunk all columns in their final types.
-    pub fn settle(&self, chunk: &RecordBatch) -> Result<RecordBatch> {
-        let mut arrays = vec![chunk.column(0).clone()];
-        arrays.extend(self.arrays(chunk));
-        RecordBatch::try_new(self.schema.clone(), arrays).context("settle the types of a cell")
+    /// For [`Typed::gather`]: with the numbers that the rows of a run know these columns by.
+    pub fn for_run(schema: &Schema, run: &Columns) -> Self {
+        let typed = Self::new(schema);
+        let index = |name: &String| typed.columns.iter().position(|(known, _)| known == name);
+        Typed { of_number: run.names().iter().map(index).collect(), ..typed }
+    }
+
+    /// The columns of these rows.
+    pub fn gather<'a>(&self, rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<RecordBatch> {
+        let count = rows.len();
+        let mut orders = Vec::with_capacity(count);
+        let mut ids = BinaryBuilder::with_capacity(count, 0);
+        let mut times = Vec::with_capacity(count);
+        let others = &self.columns[OWN_COLUMNS..];
+        let mut columns: Vec<_> =
+            others.iter().map(|(_, column_type)| ColumnBuilder::new(*column_type, count)).collect();
+        for (position, row) in rows.enumerate() {
+            orders.push(row.order());
+            ids.append_value(row.id());
+            times.push(row.ts());
+            for (number, value) in row.fields() {
+                let index = self.of_number.get(number).copied().flatten();
+                if let Some(index) = index.and_then(|index| index.checked_sub(OWN_COLUMNS)) {
+                    columns[index].append(position, value);
+                }
+            }
+        }
+        let ids = StringArray::try_from_binary(ids.finish()).context("build the column of ids")?;
+        let times = TimestampMicrosecondArray::from(times).with_timezone("UTC");
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(orders)), Arc::new(ids), Arc::new(times)];
+        for column in columns {
+            arrays.push(column.finish(count)?);
+        }
+        RecordBatch::try_new(self.schema.clone(), arrays).context("build the columns of a cell")
+    }
+
+    /// Gives rows of data files, with [`ORDER`] in front, all columns and no others.
+    pub fn complete_with_order(&self, stored: &RecordBatch) -> Result<RecordBatch> {
+        let mut arrays = vec![stored.column(0).clone()];
+        arrays.extend(self.arrays(stored));
+        RecordBatch::try_new(self.schema.clone(), arrays).context("complete the columns of a file")
     }
 
     /// Gives rows of a data file, which may be older than some columns, all columns and no others.
@@ -62,28 +104,11 @@ impl Typed {
         RecordBatch::try_new(self.file_schema.clone(), self.arrays(stored)).context("complete the columns of a file")
     }
 
-    fn arrays(&self, chunk: &RecordBatch) -> Vec<ArrayRef> {
-        let array = |(name, column_type): &(String, ColumnType)| match chunk.column_by_name(name) {
-            None => new_null_array(&column_type.arrow(), chunk.num_rows()),
-            Some(array) if array.data_type() == &column_type.arrow() => array.clone(),
-            Some(text) => from_text(text.as_string::<i32>(), *column_type),
+    fn arrays(&self, stored: &RecordBatch) -> Vec<ArrayRef> {
+        let array = |(name, column_type): &(String, ColumnType)| match stored.column_by_name(name) {
+            None => new_null_array(&column_type.arrow(), stored.num_rows()),
+            Some(array) => array.clone(),
         };
         self.columns.iter().map(array).collect()
-    }
-}
-
-/// The values of a new column; each fits, because the type was chosen from them.
-fn from_text(text: &StringArray, column_type: ColumnType) -> ArrayRef {
-    match column_type {
-        ColumnType::Boolean => Arc::new(text.iter().map(|value| value.and_then(bool_of)).collect::<BooleanArray>()),
-        ColumnType::BigInt => Arc::new(text.iter().map(|value| value.and_then(int_of)).collect::<Int64Array>()),
-        ColumnType::Double => {
-            Arc::new(text.iter().map(|value| value.and_then(|text| text.parse().ok())).collect::<Float64Array>())
-        }
-        ColumnType::Varchar => Arc::new(text.clone()),
-        ColumnType::Timestamp => {
-            let micros = |value: Option<&str>| value.and_then(|text| time::parse(text, None).ok());
-            Arc::new(text.iter().map(micros).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-        }
     }
 }

@@ -66,18 +66,18 @@ pub fn type_of(kinds: Kinds) -> Option<ColumnType> {
     }
 }
 
-impl<'a> Scalar<'a> {
+impl Scalar<'_> {
     pub fn is_null(&self) -> bool {
         matches!(self, Scalar::Null)
     }
 
     /// The value's text, before typing.
-    pub fn text(&self) -> Cow<'a, str> {
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
             Scalar::Null => Cow::Borrowed(""),
             Scalar::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Scalar::Number(text) | Scalar::Json(text) => Cow::Borrowed(text),
-            Scalar::Text(text) | Scalar::Untyped(text) => text.clone(),
+            Scalar::Text(text) | Scalar::Untyped(text) => Cow::Borrowed(text),
             Scalar::Int(value) => Cow::Owned(value.to_string()),
             Scalar::BigUnsigned(value) => Cow::Owned(value.to_string()),
             Scalar::Float(value) => Cow::Owned(float_text(*value)),
@@ -102,7 +102,7 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value in a column's type; `None` when it does not fit without loss.
-    pub fn fit(&self, column_type: ColumnType) -> Option<Value<'a>> {
+    pub fn fit(&self, column_type: ColumnType) -> Option<Value<'_>> {
         match column_type {
             ColumnType::Varchar => Some(Value::Text(self.text())),
             ColumnType::Boolean => match self {
@@ -186,10 +186,10 @@ fn int_kind(value: i64) -> Kinds {
 }
 
 fn number_kind(text: &str) -> Kinds {
-    match (int_of(text), double_of(text)) {
-        (Some(value), _) => int_kind(value),
-        (None, Some(_)) => kinds::DOUBLE,
-        (None, None) => kinds::TEXT,
+    match int_of(text) {
+        Some(value) => int_kind(value),
+        None if double_of(text).is_some() => kinds::DOUBLE,
+        None => kinds::TEXT,
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::UInt64Type;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use futures::StreamExt;
 use jiff::civil::Date;
 use tokio::runtime::Handle;
@@ -96,19 +94,15 @@ pub fn letters_of(
     mut take: impl FnMut(&Refused, &[u8]) -> Result<()>,
 ) -> Result<usize> {
     let cells = decoded.rules.cells.all();
-    let typed = Typed::new(schema);
+    let typed = Typed::for_run(schema, &decoded.rules.columns);
     let numbers: BTreeSet<u32> = lines.values().map(|refused| refused.cell).collect();
     let mut found = 0;
     for number in numbers {
-        decoded.parts.read_cell(number, |chunk| {
-            let orders = chunk.column(0).as_primitive::<UInt64Type>();
-            for row in 0..chunk.num_rows() {
-                let Some(refused) = lines.get(&export_and_line(orders.value(row)).1) else { continue };
-                let one = take_record_batch(&chunk, &UInt32Array::from(vec![row as u32])).context("take a row")?;
-                let event = event(&typed.settle(&one)?, &cells[number as usize], &decoded.rules.mapping)?;
-                take(refused, &to_json(&event))?;
-                found += 1;
-            }
+        decoded.parts.read_cell(number, |row| {
+            let Some(refused) = lines.get(&export_and_line(row.order()).1) else { return Ok(()) };
+            let columns = typed.gather(std::iter::once(row))?;
+            take(refused, &to_json(&event(&columns, &cells[number as usize], &decoded.rules.mapping)?))?;
+            found += 1;
             Ok(())
         })?;
     }

@@ -188,7 +188,7 @@ mod tests {
                     .with_timezone("UTC"),
             ),
         ];
-        let mut writer = CellWriter::new(cell, typed.file_schema.clone(), target);
+        let mut writer = CellWriter::new(cell, typed.file_schema.clone(), rows, target);
         writer.write(&RecordBatch::try_new(typed.schema.clone(), columns).unwrap()).unwrap();
         writer.finish().unwrap().into_iter().map(|new| new.file).collect()
     }

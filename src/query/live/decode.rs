@@ -9,11 +9,14 @@ use arrow::datatypes::SchemaRef;
 use jiff::civil::Date;
 
 use super::source::HotPage;
+use crate::data::cells::Cells;
 use crate::data::columns::Columns;
-use crate::data::rows::{Cells, Refused, RowBuilder, Rows, Rules, stored_name};
+use crate::data::row::{self, Row};
+use crate::data::rows::{Refused, RowBuilder, Rows, Rules, stored_name};
+use crate::data::typed::Typed;
 use crate::error::{Context, Error, Result};
 use crate::exports::Piece;
-use crate::model::{IdSource, KeySource, Mapping, Partition, Schema, days_of_date};
+use crate::model::{IdSource, KeySource, Mapping, Schema, days_of_date};
 
 /// For one scan.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Decoder {
             null_tokens: self.null_tokens.clone(),
             renamed: Mutex::default(),
         };
-        let mut builder = RowBuilder::new(&rules, 0);
+        let mut builder = RowBuilder::new(&rules);
         let (mut refused, mut mistake) = (0, None);
         let piece = known.as_ref().unwrap_or(&page.rows);
         let read = piece.decode(&rules.null_tokens, &mut builder, |unfit| match unfit.why {
@@ -65,7 +68,7 @@ impl Decoder {
         })?;
         match (mistake, builder.build()) {
             (Some(error), _) => Err(error),
-            (None, Some(rows)) => self.events(page.date, &rows, &rules.cells.all(), read, refused),
+            (None, Some(decoded)) => self.events(page.date, &decoded, &rules, read, refused),
             (None, None) => Ok(Decoded { events: RecordBatch::new_empty(self.schema.clone()), read, refused }),
         }
     }
@@ -81,7 +84,10 @@ impl Decoder {
         rows.project(&kept).context("read a page of the hot tier")
     }
 
-    fn events(&self, of: Option<Date>, rows: &Rows, cells: &[Partition], read: u64, refused: u64) -> Result<Decoded> {
+    fn events(&self, of: Option<Date>, rows: &Rows, rules: &Rules, read: u64, refused: u64) -> Result<Decoded> {
+        let cells = rules.cells.all();
+        let all: Vec<Row<'_>> = row::rows(&rows.bytes).collect();
+        let batch = Typed::for_run(&self.columns, &rules.columns).gather(all.iter().copied())?;
         let cell = |number: &u32| &cells[*number as usize];
         let cells = || rows.cells.iter().map(cell);
         // An event in another day's partition is one that the archiver refuses.
@@ -89,7 +95,7 @@ impl Decoder {
         let wanted = cells().map(|cell| self.days.contains(&cell.date) && of.is_none_or(|date| date == cell.date));
         let wanted: BooleanArray = wanted.map(Some).collect();
         let array = |(position, field): (usize, &arrow::datatypes::FieldRef)| -> Result<ArrayRef> {
-            Ok(match (position, rows.batch.column_by_name(field.name())) {
+            Ok(match (position, batch.column_by_name(field.name())) {
                 (0, _) => Arc::new(Date32Array::from_iter_values(cells().map(|cell| days_of_date(cell.date)))),
                 (1, _) => Arc::new(StringViewArray::from_iter_values(cells().map(|cell| cell.tenant_id.as_str()))),
                 (2, _) => Arc::new(StringViewArray::from_iter_values(cells().map(|cell| cell.event_type.as_str()))),

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use super::source::{HotPage, HotSource, Parts, Reading, Wanted};
 use crate::catalog::Snapshot;
+use crate::data::cells::Cells;
 use crate::data::columns::Columns;
-use crate::data::rows::{Cells, RowBuilder, Rules};
+use crate::data::rows::{RowBuilder, Rules};
 use crate::error::{Context, Error, Result};
 use crate::exports::source::Digest;
 use crate::exports::{self, Export, Piece};
@@ -133,7 +134,7 @@ async fn sample(settings: &ExportsSettings, exports: Vec<Export>) -> Result<Vec<
                 read.with_context(|| format!("read {}", export.stamp.path))?;
                 continue;
             };
-            let mut builder = RowBuilder::new(&rules, 0);
+            let mut builder = RowBuilder::new(&rules);
             piece.decode(&rules.null_tokens, &mut builder, |_| {})?;
             builder.build();
         }

@@ -1,0 +1,73 @@
+"""The measurements of archive.sh."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import measure
+
+here = os.path.dirname(os.path.abspath(__file__))
+mode, tier, work, *numbers = sys.argv[1:]
+numbers = [int(number) for number in numbers]
+used = 0
+
+
+def generate(rows, tenants, *formats):
+    """Makes a day and returns its path without the ending."""
+    day = f"{work}/day"
+    subprocess.run([sys.executable, f"{here}/gen_day.py", str(rows), str(tenants), day, *formats], check=True)
+    os.sync()
+    return day
+
+
+def fresh():
+    """A folder of its own for each run: a file system reuses what was just deleted slowly. All go at the end of a round."""
+    global used
+    used += 1
+    return f"{work}/out-{used}"
+
+
+def archive(source, folder):
+    return [tier, "archive", "--quiet", "--archive", folder, source]
+
+
+def beside(rows, runs):
+    day = generate(rows, 100)
+    lines = sum(1 for _ in open(f"{day}.ndjson", "rb"))
+    print(f"{lines:,} rows of one day in 1,000 cells, medians of {runs} runs; {measure.machine()}")
+    for format in ("ndjson", "csv", "parquet"):
+        source, out = f"{day}.{format}", {}
+
+        def once(name):
+            folder = out[name] = fresh()
+            peer = [sys.executable, f"{here}/peers.py", name, format, source, folder]
+            return measure.run(archive(source, folder) if name == "tier" else peer)
+
+        median = measure.alternate({name: partial(once, name) for name in ("tier", "duckdb", "polars")}, runs)
+        data = {name: f"{folder}/events" if name == "tier" else folder for name, folder in out.items()}
+        sizes = {name: measure.tree_bytes(folder) for name, folder in data.items()}
+        print(f"\n{format}, {os.path.getsize(source) / 2**20:,.0f} MiB")
+        measure.print_table(median, lines, sizes)
+        for number in range(used):
+            shutil.rmtree(f"{work}/out-{number + 1}", ignore_errors=True)
+        os.sync()
+
+
+def growth(all_rows):
+    print(f"tier archive of NDJSON; {measure.machine()}\n")
+    print(f"{'rows':>12}{'cells':>8}{'seconds':>9}{'rows/s':>12}{'CPU s':>8}{'peak MiB':>10}{'output MiB':>12}")
+    for rows, tenants in [(rows, 100) for rows in all_rows] + [(3_000_000, tenants) for tenants in (1, 2000)]:
+        source, folder = f"{generate(rows, tenants, 'ndjson')}.ndjson", fresh()
+        wall, cpu, peak = measure.run(archive(source, folder))
+        size = measure.tree_bytes(f"{folder}/events")
+        print(f"{rows:12,}{10 * tenants:8,}{wall:9.2f}{rows / wall:12,.0f}{cpu:8.1f}{peak:10.0f}{size / 2**20:12.1f}", flush=True)
+        shutil.rmtree(folder)
+        os.remove(source)
+
+
+if mode == "growth":
+    growth(numbers)
+else:
+    beside(*numbers)
