@@ -7,6 +7,8 @@
 #   infra/tools.sh readers    a Python venv with DuckDB, Polars and pyarrow; prints the path of its python
 #   infra/tools.sh delta-readers  a Python venv with deltalake, Polars and DuckDB with its delta extension; prints the
 #                             path of its python
+#   infra/tools.sh catalog-peers  a Python venv with deltalake and DuckLake, for infra/bench/catalog.sh. Not part of
+#                             everything.
 #   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
 #   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
 #   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
@@ -131,6 +133,7 @@ install_delta_readers() { install_venv delta-readers requirements-delta.txt pyth
 # Their python, not moto_server or cqlsh: scripts of a venv name the folder that it was built in.
 install_moto() { install_venv moto requirements-moto.txt python; }
 install_cqlsh() { install_venv cqlsh requirements-cqlsh.txt python; }
+install_catalog_peers() { install_venv catalog-peers requirements-peers.txt python; }
 install_spark() { install_venv spark requirements-spark.txt python; }
 install_jdk() { install_venv jdk requirements-trino.txt python; }
 
@@ -139,6 +142,7 @@ case ${1:-all} in
     mc) install_mc ;;
     readers) install_readers ;;
     delta-readers) install_delta_readers ;;
+    catalog-peers) install_catalog_peers ;;
     moto) install_moto ;;
     cassandra) install_cassandra ;;
     cqlsh) install_cqlsh ;;
@@ -153,5 +157,5 @@ case ${1:-all} in
         install_moto
         install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, delta-readers, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, delta-readers, catalog-peers, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
 esac

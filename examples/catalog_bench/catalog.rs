@@ -190,6 +190,7 @@ pub async fn make(ctx: &Context, files: u64, tenants: Tenants) -> Result<()> {
         .put(Layout::TABLE, format!(r#"{{"format_version": 1, "table_id": "{}"}}"#, root.document.table_id))
         .await?;
     ctx.store.put_if_absent(&Layout::root(newest), root.encode()?).await?;
+    ctx.store.put(Layout::HINT, format!(r#"{{"version": {newest}}}"#)).await?;
     let files: u64 = root.leaves.iter().map(|leaf| leaf.files).sum();
     println!("{files} files in {} leaves", root.leaves.len());
     Ok(())

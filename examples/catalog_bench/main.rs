@@ -4,6 +4,7 @@
 //! ```sh
 //! catalog_bench make DIR 50000000 uniform          # or zipf: one tenant of 2,000 has a tenth of all files
 //! catalog_bench ask  DIR tenant-3y 40              # milliseconds that each request takes
+//! catalog_bench ask  DIR tenant-3y 40 CACHE        # keeping roots and leaves in that folder
 //! ```
 //!
 //! The catalog is as the nightly job leaves it: sealed years, closed quarters and months merged, some nights of the open
@@ -18,7 +19,7 @@ use std::error::Error;
 use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::progress::{Silent, Stop};
-use tier::store::{ClassTime, Location, Store};
+use tier::store::{Cache, ClassTime, DEFAULT_CACHE_BYTES, Location, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -29,7 +30,12 @@ async fn main() -> Result<()> {
     match args[..] {
         ["make", dir, files, tenants] => catalog::make(&context(dir).await?, files.parse()?, tenants.parse()?).await,
         ["ask", dir, question, latency] => questions::ask(&context(dir).await?, question, latency.parse()?).await,
-        _ => Err("usage: catalog_bench make DIR FILES uniform|zipf | ask DIR QUESTION MILLISECONDS".into()),
+        ["ask", dir, question, latency, cache] => {
+            let ctx = context(dir).await?;
+            let store = ctx.store.with_cache(Cache::new(cache.into(), DEFAULT_CACHE_BYTES));
+            questions::ask(&Context { store, ..ctx }, question, latency.parse()?).await
+        }
+        _ => Err("usage: catalog_bench make DIR FILES uniform|zipf | ask DIR QUESTION MILLISECONDS [CACHE]".into()),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::ToSpan;
 use tier::catalog::{Change, Operation, Outcome, Snapshot, commit};
+use tier::clock::Stopwatch;
 use tier::context::Context;
 use tier::query::{Engine, QuerySettings};
 use tier::store::{Layout, Requests};
@@ -27,7 +28,7 @@ pub async fn ask(ctx: &Context, question: &str, latency_ms: u64) -> Result<()> {
     };
     let ctx = Context { store: ctx.store.decorated(|inner| Arc::new(Slow { inner, latency })), ..ctx.clone() };
     let before = ctx.store.requests();
-    let (started, cpu) = (Instant::now(), cpu_ms());
+    let (started, cpu) = (Stopwatch::start(), cpu_ms());
     let files = match question {
         "append" => {
             let base = Snapshot::open(&ctx.store).await?;
@@ -42,14 +43,15 @@ pub async fn ask(ctx: &Context, question: &str, latency_ms: u64) -> Result<()> {
         }
         question => plan(&ctx, &sql(question)?).await?,
     };
-    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_ms() - cpu);
+    let (elapsed, cpu) = (started.elapsed_ms(), cpu_ms() - cpu);
     let Requests { list, get, head, put, bytes_read, .. } = ctx.store.requests().since(&before);
+    let memory = memory_mb();
     println!(
-        "{{\"question\": \"{question}\", \"requests\": {}, \"puts\": {put}, \"bytes\": {bytes_read}, \"ms\": {:.1}, \
-         \"cpu_ms\": {cpu:.1}, \"peak_mb\": {}, \"files\": {files}}}",
+        "{{\"question\": \"{question}\", \"requests\": {}, \"puts\": {put}, \"bytes\": {bytes_read}, \"ms\": {elapsed}, \
+         \"cpu_ms\": {cpu:.1}, \"memory_mb\": {}, \"program_mb\": {}, \"files\": {files}}}",
         list + get + head + put,
-        seconds * 1000.0,
-        peak_mb(),
+        memory.0,
+        memory.1,
     );
     Ok(())
 }
@@ -95,8 +97,14 @@ fn cpu_ms() -> f64 {
     spent.sum::<f64>() / 1e6
 }
 
-fn peak_mb() -> u64 {
+/// The most memory this process had at once, and beside it the pages of the program itself, which the system reads from
+/// its file and may drop at any time.
+fn memory_mb() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let program = kilobytes("RssFile:");
+    (kilobytes("VmHWM:").saturating_sub(program) / 1024, program / 1024)
 }

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# What planning costs however old an archive grows, and beside it what delta-rs and DuckLake take on the sizes they bear,
+# in one run:
+#
+#   infra/bench/catalog.sh [FILES…]    by default 1,000,000, 10,000,000 and 50,000,000 data files
+#
+# Catalogs without data are generated (examples/catalog_bench), for tenants of one size and for Zipf's, 2.4 GB in $TMPDIR
+# for the largest. Every question is a process of its own, each request takes 40 ms, and figures are medians of three.
+# The peers read local files without any delay. Set TIER_BENCH_BIN to a folder with `tier` and `catalog_bench` to skip the
+# release build.
+set -euo pipefail
+
+bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$bench/../..
+python=$("$root/infra/tools.sh" catalog-peers)
+work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+if [[ -z ${TIER_BENCH_BIN:-} ]]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
+    (cd "$root" && cargo build --release --bin tier --example catalog_bench)
+    TIER_BENCH_BIN=$work/bin
+    mkdir "$TIER_BENCH_BIN"
+    ln -s "$CARGO_TARGET_DIR"/release/tier "$CARGO_TARGET_DIR"/release/examples/catalog_bench "$TIER_BENCH_BIN"
+fi
+
+(($#)) || set -- 1000000 10000000 50000000
+"$python" "$bench/catalog.py" "$TIER_BENCH_BIN" "$work" "$@"
