@@ -24,8 +24,10 @@
 //! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET; of a larger one the footer with
 //! its page index is one, unless a pack has it, and each run of needed pages another. Data is never listed.
 
+mod ahead;
 mod bundles;
 mod changed;
+mod counted;
 mod files;
 mod footer;
 mod keys;
@@ -43,6 +45,7 @@ mod statistics;
 mod table;
 
 pub use changed::{ChangedFiles, Side};
+pub use counted::CountKeys;
 pub use planned::{ArchivedShare, PlannedFiles, Taken};
 pub use report::ScanReport;
 pub use table::EventsTable;

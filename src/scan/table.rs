@@ -176,7 +176,10 @@ impl EventsTable {
         self.log.add(report);
         Ok(match many {
             Some(many) => Selected::Many(many),
-            None => Selected::Few(few.into_iter().flat_map(|of_leaf| of_leaf.needed).collect()),
+            None => {
+                let needed = few.into_iter().flat_map(|of_leaf| of_leaf.needed);
+                Selected::Few(first(needed, limit.map_or(u64::MAX, |limit| limit as u64)))
+            }
         })
     }
 
@@ -394,6 +397,17 @@ fn is_plain(filter: &Expr) -> bool {
 fn reads_only_keys(filter: &Expr) -> bool {
     let columns = filter.column_refs();
     is_plain(filter) && !columns.is_empty() && columns.iter().all(|column| KEY_COLUMNS.contains(&column.name.as_str()))
+}
+
+/// As many as have `limit` rows.
+fn first(needed: impl Iterator<Item = Needed>, limit: u64) -> Vec<Needed> {
+    let mut rows = 0;
+    let is_wanted = |needed: &Needed| {
+        let is_wanted = rows < limit;
+        rows += needed.runs().map(|run| run.rows).sum::<u64>();
+        is_wanted
+    };
+    needed.take_while(is_wanted).collect()
 }
 
 impl Many {
