@@ -8,7 +8,8 @@
 #   large     8,000,000 rows in 40 files on this machine's disk
 #
 # A peer lists the folders of the same tree. Of `tier` the first row is with an empty cache, `again` is with what the
-# first left. Whole processes are timed, so a peer's row has the start of Python in it, about 0.2 s.
+# first left. Of `tier` the whole process is timed, of a peer the query alone, without the start of Python; CPU seconds and
+# memory are of whole processes.
 #
 # Needs Rust, Go and Python 3, as infra/test.sh does. The data is made once in $TIER_BENCH_DATA, by default
 # ~/.cache/tier/bench-query (1 GB). Set TIER_BENCH_BIN to a folder with `tier` to skip the release build.

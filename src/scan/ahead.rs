@@ -103,3 +103,53 @@ impl Turn {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(sizes: &[u64]) -> Vec<Turn> {
+        let file = |(number, &size): (usize, &u64)| PartitionedFile::new(number.to_string(), size);
+        let groups = in_turn(vec![sizes.iter().enumerate().map(file).collect()]);
+        groups.iter().flat_map(FileGroup::iter).map(|file| file.extension::<Turn>().unwrap().clone()).collect()
+    }
+
+    /// Opens files in this order; of each the files that were fetched by then.
+    fn fetched(turns: &[Turn], order: impl IntoIterator<Item = usize>) -> Vec<Vec<String>> {
+        let room = room();
+        let fetched = Mutex::new(Vec::new());
+        let fetch = |path: &Path, _: u64| {
+            fetched.lock().unwrap().push(path.to_string());
+            (Arc::new(Tail::default()), SpawnedTask::spawn(async {}))
+        };
+        let open = |index: usize| {
+            turns[index].take(&room, fetch);
+            fetched.lock().unwrap().clone()
+        };
+        order.into_iter().map(open).collect()
+    }
+
+    #[tokio::test]
+    async fn as_many_files_are_ahead_as_were_opened_up_to_a_bound_and_each_is_fetched_once() {
+        let steps = fetched(&scan(&[8_000; 1_000]), 0..1_000);
+        assert_eq!(steps[0], ["1"]);
+        assert_eq!(steps[1], ["1", "2", "3"]);
+        for (opened, step) in steps.iter().enumerate() {
+            assert_eq!(step.len(), (opened + (opened + 1).min(FILES_AHEAD)).min(999), "after {opened}");
+        }
+        let expected: Vec<String> = (1..1_000).map(|number| number.to_string()).collect();
+        assert_eq!(steps[999], expected);
+    }
+
+    #[tokio::test]
+    async fn large_files_are_not_fetched_and_middling_ones_count_as_several() {
+        assert!(fetched(&scan(&[WHOLE_FILE_BYTES + 1; 100]), 0..100)[99].is_empty());
+        let steps = fetched(&scan(&[WHOLE_FILE_BYTES; 1_000]), 0..500);
+        assert_eq!(steps[499].len(), 499 + FILES_AHEAD / 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_fetched_for_a_scan_that_picks_its_files() {
+        assert!(fetched(&scan(&[8_000; 1_000]), [900, 901, 0, 1, 2])[4].is_empty());
+    }
+}

@@ -49,7 +49,7 @@ const RANGES_IN_FLIGHT: usize = 16;
 pub struct KnownFooter(pub Arc<ParquetMetaData>);
 
 /// The end of a file, from `start`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tail {
     start: u64,
     bytes: OnceCell<Bytes>,
