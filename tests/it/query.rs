@@ -141,7 +141,7 @@ async fn counts_and_times_are_answered_from_the_catalog_without_reading_data() {
         ),
         (
             "SELECT tenant_id AS t, event_type AS e, count(*) AS n FROM events WHERE date = '2026-08-23' \
-             AND tenant_id <= 't01' GROUP BY ROLLUP (1, 2) ORDER BY 1 NULLS FIRST, 2 NULLS FIRST LIMIT 3",
+             AND tenant_id <= 't01' GROUP BY ROLLUP (tenant_id, event_type) ORDER BY 1 NULLS FIRST, 2 NULLS FIRST LIMIT 3",
             "t | e | n\n |  | 100\nt00 |  | 50\nt00 | type0 | 10",
         ),
     ] {
