@@ -6,15 +6,15 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::QuerySettings;
 use crate::context::Context as Ctx;
 use crate::error::{Context, Result};
 use crate::model::micros_of_timestamp;
-use crate::scan::EventsTable;
-use crate::store::Location;
+use crate::scan::{CountKeys, EventsTable};
 
 /// Where `events` is registered; SHOW and error messages spell it out.
 pub const CATALOG: &str = "tier";
@@ -37,7 +37,16 @@ pub fn open(ctx: &Ctx, table: Arc<dyn TableProvider>, settings: &QuerySettings) 
     let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
     let pool = TrackConsumersPool::new(FairSpillPool::new(memory), CONSUMERS_NAMED);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().context("start the query")?;
-    let mut session = SessionContext::new_with_config_rt(config(ctx, memory), runtime);
+    let mut rules = PhysicalOptimizer::new().rules;
+    let before = rules.iter().position(|rule| rule.name() == CountKeys::AFTER).map_or(0, |rule| rule + 1);
+    rules.insert(before, Arc::new(CountKeys));
+    let state = SessionStateBuilder::new()
+        .with_config(config(ctx, memory))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules)
+        .build();
+    let mut session = SessionContext::new_with_state(state);
     datafusion_functions_json::register_all(&mut session).context("register the JSON functions")?;
     session.register_table(EventsTable::NAME, table).context("register the table")?;
     Ok(session)
@@ -47,7 +56,7 @@ fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
     let mut config =
         SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, SCHEMA);
     let options = config.options_mut();
-    if matches!(ctx.store.location(), Location::S3 { .. }) {
+    if ctx.store.location().is_remote() {
         options.execution.target_partitions = REMOTE_READS_IN_FLIGHT;
     }
     let partitions = options.execution.target_partitions.max(1);

@@ -9,6 +9,7 @@ use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::table_schema::TableSchema;
 use object_store::ObjectMeta;
 
+use super::ahead::in_turn;
 use super::needed::Needed;
 use super::planned::Share;
 use super::reader::KnownFooter;
@@ -66,7 +67,8 @@ pub fn cell_groups(
         }
         file
     });
-    dealt(files, needed.len(), groups)
+    let groups = dealt(files, needed.len(), groups);
+    if store.location().is_remote() { in_turn(groups) } else { groups }
 }
 
 /// The files in turn to each group.

@@ -1,7 +1,9 @@
-//! A scan that reads keys only is answered from the catalog: each cell's keys, as often as it has rows.
+//! A scan that reads keys only is answered from the catalog: each cell's keys, as often as it has rows, or once with
+//! their number where groups of keys are counted.
 
 use std::fmt;
 use std::iter::repeat_n;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray};
@@ -16,6 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::TryStreamExt;
 
+use super::counted::Grouped;
 use super::needed::Needed;
 use super::select::Selector;
 use super::statistics::Summary;
@@ -30,7 +33,10 @@ pub struct KeysExec {
     /// Positions among the keys.
     columns: Arc<[usize]>,
     statistics: Arc<Statistics>,
-    schema: SchemaRef,
+    /// Of the columns.
+    keys: SchemaRef,
+    /// Where states of groups are wanted of the rows.
+    grouped: Option<Grouped>,
     properties: Arc<PlanProperties>,
 }
 
@@ -73,7 +79,30 @@ impl KeysExec {
         Self::new(Runs::OfLeaves { selector, leaves: leaves.into() }, files, columns, statistics, schema)
     }
 
-    fn new(runs: Runs, files: u64, columns: &[usize], statistics: Statistics, schema: SchemaRef) -> Self {
+    fn new(runs: Runs, files: u64, columns: &[usize], statistics: Statistics, keys: SchemaRef) -> Self {
+        let columns = columns.into();
+        let properties = Self::properties_of(&keys);
+        KeysExec { files, runs, columns, statistics: Arc::new(statistics), keys, grouped: None, properties }
+    }
+
+    /// The same runs as states of groups.
+    pub fn grouped(&self, grouped: Grouped) -> Self {
+        KeysExec {
+            files: self.files,
+            runs: self.runs.clone(),
+            columns: self.columns.clone(),
+            statistics: Arc::new(Statistics::new_unknown(&grouped.schema)),
+            keys: self.keys.clone(),
+            properties: Self::properties_of(&grouped.schema),
+            grouped: Some(grouped),
+        }
+    }
+
+    pub fn is_grouped(&self) -> bool {
+        self.grouped.is_some()
+    }
+
+    fn properties_of(schema: &SchemaRef) -> Arc<PlanProperties> {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             Partitioning::UnknownPartitioning(1),
@@ -82,14 +111,7 @@ impl KeysExec {
         )
         // Between any two batches the stream may be dropped.
         .with_scheduling_type(SchedulingType::NonCooperative);
-        KeysExec {
-            files,
-            runs,
-            columns: columns.into(),
-            statistics: Arc::new(statistics),
-            schema,
-            properties: Arc::new(properties),
-        }
+        Arc::new(properties)
     }
 }
 
@@ -105,7 +127,8 @@ fn runs(needed: &[Needed]) -> Arc<[Run]> {
 
 impl DisplayAs for KeysExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeysExec: files={}, no data is read", self.files)
+        write!(f, "KeysExec: files={}, no data is read", self.files)?;
+        self.grouped.as_ref().map_or(Ok(()), |grouped| write!(f, ", counted by [{grouped:?}]"))
     }
 }
 
@@ -134,13 +157,13 @@ impl ExecutionPlan for KeysExec {
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (columns, schema) = (self.columns.clone(), self.schema.clone());
+        let (columns, schema, grouped) = (self.columns.clone(), self.keys.clone(), self.grouped.clone());
         let batch_rows = context.session_config().batch_size() as u64;
         let batches = move |runs: Arc<[Run]>| {
-            let (columns, schema) = (columns.clone(), schema.clone());
-            futures::stream::iter(Batches { runs, columns, schema, batch_rows, run: 0, row: 0 })
+            let (columns, schema, grouped) = (columns.clone(), schema.clone(), grouped.clone());
+            futures::stream::iter(Batches { runs, columns, schema, grouped, batch_rows, run: 0, row: 0 })
         };
-        let schema = self.schema.clone();
+        let schema = self.schema();
         Ok(match self.runs.clone() {
             Runs::Known(runs) => Box::pin(RecordBatchStreamAdapter::new(schema, batches(runs))),
             Runs::OfLeaves { selector, leaves } => {
@@ -161,6 +184,7 @@ struct Batches {
     runs: Arc<[Run]>,
     columns: Arc<[usize]>,
     schema: SchemaRef,
+    grouped: Option<Grouped>,
     batch_rows: u64,
     /// The next row to emit is this one of this run.
     run: usize,
@@ -171,6 +195,11 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(grouped) = &self.grouped {
+            let runs = self.run..self.runs.len().min(self.run + self.batch_rows as usize);
+            self.run = runs.end;
+            return (!runs.is_empty()).then(|| self.states(grouped, runs));
+        }
         let (mut parts, mut rows) = (Vec::new(), 0);
         while rows < self.batch_rows && self.run < self.runs.len() {
             let left = self.runs[self.run].rows - self.row;
@@ -184,6 +213,12 @@ impl Iterator for Batches {
 }
 
 impl Batches {
+    fn states(&self, grouped: &Grouped, runs: Range<usize>) -> Result<RecordBatch> {
+        let rows: Vec<u64> = self.runs[runs.clone()].iter().map(|run| run.rows).collect();
+        let one_of_each: Vec<(usize, usize)> = runs.map(|run| (run, 1)).collect();
+        grouped.states(&self.batch(&one_of_each, one_of_each.len())?, &rows)
+    }
+
     fn batch(&self, parts: &[(usize, usize)], rows: usize) -> Result<RecordBatch> {
         let runs = || parts.iter().flat_map(|&(run, rows)| repeat_n(&self.runs[run], rows));
         let column = |&column: &usize| -> ArrayRef {

@@ -16,16 +16,20 @@
 //! The ranges of the catalog are the statistics of DataFusion's `PruningPredicate`: "may match", and what it does not
 //! understand it keeps. A predicate on keys alone is decided here for good, because a cell has one value of each; a
 //! query for nothing but keys and counts reads no data, and neither do `min(ts)` and `max(ts)` without other filters.
+//! Groups of keys are counted run by run, not event by event.
 //!
 //! Up to a few thousand files are held by the plan. Of more it holds sums only, and reads their leaves once more when it
 //! runs, each in its turn: memory does not grow with them. A limit ends the search where the catalog knows of enough rows.
 //!
 //! # Cost
-//! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET; of a larger one the footer with
-//! its page index is one, unless a pack has it, and each run of needed pages another. Data is never listed.
+//! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET, on
+//! S3 begun before its turn; of a larger one the footer with its page index is one, unless a pack has it, and each run of
+//! needed pages another. Data is never listed.
 
+mod ahead;
 mod bundles;
 mod changed;
+mod counted;
 mod files;
 mod footer;
 mod keys;
@@ -43,6 +47,7 @@ mod statistics;
 mod table;
 
 pub use changed::{ChangedFiles, Side};
+pub use counted::CountKeys;
 pub use planned::{ArchivedShare, PlannedFiles, Taken};
 pub use report::ScanReport;
 pub use table::EventsTable;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use datafusion::common::Result;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -23,8 +24,9 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
+use super::ahead::{self, Turn};
 use super::requests;
 
 /// A file up to this size is read whole: on S3 a round trip costs as much time as some megabytes.
@@ -47,7 +49,8 @@ const RANGES_IN_FLIGHT: usize = 16;
 pub struct KnownFooter(pub Arc<ParquetMetaData>);
 
 /// The end of a file, from `start`.
-struct Tail {
+#[derive(Debug, Default)]
+pub struct Tail {
     start: u64,
     bytes: OnceCell<Bytes>,
 }
@@ -56,6 +59,7 @@ struct Tail {
 pub struct Readers {
     store: Arc<dyn ObjectStore>,
     tails: Mutex<Tails>,
+    room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -67,7 +71,28 @@ struct Tails {
 
 impl Readers {
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Readers { store, tails: Mutex::default() }
+        Readers { store, tails: Mutex::default(), room: ahead::room() }
+    }
+
+    /// The tail of a file whose turn has come, and what still fetches it.
+    fn turn(&self, file: &PartitionedFile) -> (Arc<Tail>, Option<SpawnedTask<()>>) {
+        let taken =
+            file.extension::<Turn>().and_then(|turn| turn.take(&self.room, |path, size| self.fetch(path, size)));
+        match taken {
+            Some((tail, task)) => (tail, Some(task)),
+            None => (self.tail(file), None),
+        }
+    }
+
+    /// Begins to fetch a whole file. An error comes up again when the file is read.
+    fn fetch(&self, path: &Path, size: u64) -> (Arc<Tail>, SpawnedTask<()>) {
+        let tail = Arc::new(Tail { start: 0, bytes: OnceCell::new() });
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner).known.insert(path.clone(), Arc::downgrade(&tail));
+        let (store, path, fetched) = (self.store.clone(), path.clone(), tail.clone());
+        let task = SpawnedTask::spawn(async move {
+            fetched.bytes.get_or_try_init(|| store.get_range(&path, 0..size)).await.ok();
+        });
+        (tail, task)
     }
 
     /// The tail that the living readers of a file share.
@@ -112,11 +137,17 @@ impl ParquetFileReaderFactory for Readers {
         _metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let (tail, fetching) = self.turn(&file);
+        let metrics = ParquetFileMetrics::new(partition, file.path().as_ref(), metrics);
+        if fetching.is_some() {
+            metrics.bytes_scanned.add(file.object_meta.size as usize);
+        }
         Ok(Box::new(Reader {
             store: self.store.clone(),
-            tail: self.tail(&file),
+            tail,
+            _fetching: fetching,
             footer: file.extension::<KnownFooter>().map(|known| known.0.clone()),
-            metrics: ParquetFileMetrics::new(partition, file.path().as_ref(), metrics),
+            metrics,
             size: file.object_meta.size,
             path: file.object_meta.location,
         }))
@@ -128,6 +159,8 @@ struct Reader {
     path: Path,
     size: u64,
     tail: Arc<Tail>,
+    /// Dropped, it stops.
+    _fetching: Option<SpawnedTask<()>>,
     footer: Option<Arc<ParquetMetaData>>,
     metrics: ParquetFileMetrics,
 }

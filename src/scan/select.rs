@@ -25,6 +25,8 @@ const LEAVES_AT_ONCE: usize = 16;
 pub struct Selector {
     pub snapshot: Snapshot,
     pub pruner: Arc<Pruner>,
+    /// The columns that the predicate reads.
+    pub filtered: Arc<HashSet<String>>,
     /// The part of the predicate that keys alone decide.
     pub exact: Option<Arc<dyn PhysicalExpr>>,
     /// As SQL sees the table.

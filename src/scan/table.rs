@@ -135,9 +135,11 @@ impl EventsTable {
         let physical = |filters: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
             conjunction(filters).map(|filter| state.create_physical_expr(filter, &schema)).transpose()
         };
+        let filtered = filters.iter().flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
         Ok(Selector {
             snapshot: self.snapshot.clone(),
             pruner: Arc::new(Pruner::new(physical(filters.to_vec())?, self.sql_schema.clone())),
+            filtered: Arc::new(filtered),
             exact: physical(filters.iter().filter(|filter| reads_only_keys(filter)).cloned().collect())?,
             schema: self.sql_schema.clone(),
             classes: self.classes.clone(),
@@ -177,7 +179,10 @@ impl EventsTable {
         self.log.add(report);
         Ok(match many {
             Some(many) => Selected::Many(many),
-            None => Selected::Few(few.into_iter().flat_map(|of_leaf| of_leaf.needed).collect()),
+            None => {
+                let needed = few.into_iter().flat_map(|of_leaf| of_leaf.needed);
+                Selected::Few(first(needed, limit.map_or(u64::MAX, |limit| limit as u64)))
+            }
         })
     }
 
@@ -197,6 +202,8 @@ impl EventsTable {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let read = project_schema(&self.sql_schema, projection)?;
         let columns: Vec<&str> = read.fields().iter().map(|field| field.name().as_str()).collect();
+        // Where filters read every column there is nothing to save, and to evaluate them batch by batch is faster.
+        let late = columns.iter().any(|&column| !KEY_COLUMNS.contains(&column) && !selector.filtered.contains(column));
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
         let selector = Selector { left_out, ..selector };
         let partitions = state.config().target_partitions();
@@ -208,7 +215,7 @@ impl EventsTable {
                 for (needed, are_bundles) in [(cells, false), (bundles, true)] {
                     if !needed.is_empty() {
                         let statistics = Summary::of_all(&needed).statistics(self.sql_schema.fields());
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection)?.with_limit(limit);
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection, late)?.with_limit(limit);
                         let groups = self.groups(are_bundles, &columns, partitions)(&needed);
                         plans.push(DataSourceExec::from_data_source(scan.with_file_groups(groups).build()));
                     }
@@ -217,7 +224,7 @@ impl EventsTable {
             Selected::Many(Many { parts, mut planned }) => {
                 for (Part { leaves, statistics, .. }, are_bundles) in parts.into_iter().zip([false, true]) {
                     if let Some(statistics) = statistics {
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection)?.build();
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection, late)?.build();
                         let groups = self.groups(are_bundles, &columns, 1);
                         let planned = std::mem::take(&mut planned);
                         let source =
@@ -252,21 +259,24 @@ impl EventsTable {
         }
     }
 
-    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them.
+    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them. `late` columns are decoded
+    /// for the rows that pass the filters alone.
     fn scan_of(
         &self,
         state: &dyn Session,
         are_bundles: bool,
         statistics: &Statistics,
         projection: Option<&Vec<usize>>,
+        late: bool,
     ) -> Result<FileScanConfigBuilder> {
         let store = self.snapshot.store();
         let url = ObjectStoreUrl::parse("tier://archive")?;
         state.runtime_env().register_object_store(url.as_ref(), store.object_store());
-        let options = TableParquetOptions {
+        let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
+        options.global.pushdown_filters &= late;
         let all: Vec<usize> = (0..self.sql_schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let mut statistics = statistics.clone();
@@ -395,6 +405,17 @@ fn is_plain(filter: &Expr) -> bool {
 fn reads_only_keys(filter: &Expr) -> bool {
     let columns = filter.column_refs();
     is_plain(filter) && !columns.is_empty() && columns.iter().all(|column| KEY_COLUMNS.contains(&column.name.as_str()))
+}
+
+/// As many as have `limit` rows.
+fn first(needed: impl Iterator<Item = Needed>, limit: u64) -> Vec<Needed> {
+    let mut rows = 0;
+    let is_wanted = |needed: &Needed| {
+        let is_wanted = rows < limit;
+        rows += needed.runs().map(|run| run.rows).sum::<u64>();
+        is_wanted
+    };
+    needed.take_while(is_wanted).collect()
 }
 
 impl Many {

@@ -20,6 +20,11 @@ pub enum Location {
 }
 
 impl Location {
+    /// Whether it answers slowly, and many requests at once.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Location::S3 { .. })
+    }
+
     /// The address of a path below this location.
     pub fn join(&self, path: &str) -> String {
         match self {

@@ -124,11 +124,55 @@ async fn counts_and_times_are_answered_from_the_catalog_without_reading_data() {
         ),
         ("SELECT min(ts) AS a, count(*) AS n FROM events", "a | n\n2025-09-01T00:00:00Z | 364100"),
         ("SELECT min(date) AS a, max(date) AS z FROM events WHERE tenant_id = 't03'", "a | z\n2025-09-01 | 2026-08-31"),
+        (
+            "SELECT date_trunc('quarter', date)::date AS q, tenant_id, count(*) AS n, count(event_type) AS m, \
+             min(event_type) AS a, max(date) AS z FROM events WHERE tenant_id IN ('t01', 't02') GROUP BY 1, 2 \
+             HAVING count(*) > 4550 ORDER BY 1, 2",
+            "q | tenant_id | n | m | a | z\n\
+             2025-10-01 | t01 | 4600 | 4600 | type0 | 2025-12-31\n\
+             2025-10-01 | t02 | 4600 | 4600 | type0 | 2025-12-31",
+        ),
+        ("SELECT DISTINCT event_type AS t FROM events WHERE date > '2026-08-01' ORDER BY t LIMIT 2", "t\ntype0\ntype1"),
+        ("SELECT count(DISTINCT date) AS days FROM events WHERE tenant_id = 't03'", "days\n365"),
+        (
+            "SELECT event_type AS t, count(*) FILTER (WHERE tenant_id = 't03') AS n FROM events \
+             WHERE date = '2026-08-23' GROUP BY 1 ORDER BY 1 LIMIT 1",
+            "t | n\ntype0 | 10",
+        ),
+        (
+            "SELECT tenant_id AS t, event_type AS e, count(*) AS n FROM events WHERE date = '2026-08-23' \
+             AND tenant_id <= 't01' GROUP BY ROLLUP (tenant_id, event_type) ORDER BY 1 NULLS FIRST, 2 NULLS FIRST LIMIT 3",
+            "t | e | n\n |  | 100\nt00 |  | 50\nt00 | type0 | 10",
+        ),
     ] {
         let (rows, report) = ask(&ctx, sql).await;
         assert_eq!(rows, expected, "{sql}");
         assert_eq!(report.files_scanned, 0, "{sql}");
         assert!(report.requests.get <= 2 + leaves, "{sql}: {report:?}");
+    }
+    // More files than a plan holds: their leaves are read once more.
+    let sql = "SELECT event_type AS t, count(*) AS n FROM events GROUP BY 1 ORDER BY 1 LIMIT 2";
+    let (rows, report) = ask(&ctx, sql).await;
+    assert_eq!(rows, "t | n\ntype0 | 72820\ntype1 | 72820");
+    assert!(report.files_scanned == 0 && report.requests.get <= 2 + 2 * leaves, "{report:?}");
+}
+
+#[tokio::test]
+async fn groups_of_keys_have_one_row_for_each_cell_and_not_for_each_event() {
+    let (ctx, _) = year_archive("2026-08-24").await;
+    let sql = "EXPLAIN SELECT tenant_id, count(*) FROM events WHERE date >= '2026-08-23' GROUP BY 1";
+    let (plan, _) = ask(&ctx, sql).await;
+    assert!(plan.contains("counted by [tenant_id, count(Int64(1))[count]]"), "{plan}");
+    assert_eq!(plan.matches("AggregateExec").count(), 1, "{plan}");
+}
+
+#[tokio::test]
+async fn a_limit_ends_at_the_file_that_has_enough_rows() {
+    let ctx = week_archive().await;
+    for (limit, files) in [(1, 1), (3, 3)] {
+        let (rows, report) = ask(&ctx, &format!("SELECT event_id FROM events LIMIT {limit}")).await;
+        assert_eq!(rows.lines().count(), 1 + limit);
+        assert_eq!((report.files_scanned, report.requests.get), (files, 2 + 1 + files));
     }
 }
 

@@ -1,0 +1,85 @@
+# Asks each engine each question in turn, so that a slow moment of the machine meets all of them, and prints medians.
+#   query.py TIER PEERS_PYTHON DUCKDB_S3_PYTHON FOLDER PROXY RUNS       see query.sh
+import json, os, shutil, statistics, subprocess, sys, tempfile, time, urllib.request
+
+tier, python, duckdb_python, folder, proxy, runs = sys.argv[1:]
+runs = int(runs)
+here = os.path.dirname(os.path.abspath(__file__))
+remote = {**os.environ, "AWS_ENDPOINT_URL": f"http://{proxy}", "NO_PROXY": "127.0.0.1"}
+one = "tenant_id = 'tenant-07'"
+week = "date BETWEEN '2025-03-01' AND '2025-03-07'"
+total = "SELECT count(*), sum(latency_ms) FROM events WHERE "
+# Of the large archive an event's id, for the look-ups.
+wanted = subprocess.run([tier, "query", "--archive", f"{folder}/large", "--quiet", "--format", "csv",
+                         "SELECT event_id FROM events WHERE tenant_id = 'tenant-01' AND date = '2025-01-04' LIMIT 1"],
+                        capture_output=True, text=True, check=True).stdout.split()[-1]
+# Name, archive (a bucket's when it begins with s3), SQL, who is asked.
+everyone, alone = ("tier", "datafusion", "duckdb"), ("tier",)
+questions = [
+    ("a tenant's week", "s3:cells", total + one + " AND " + week, everyone),
+    ("a tenant's year", "s3:cells", total + one, everyone),
+    ("a tenant's year, bundles", "s3:bundles", total + one, alone),
+    ("events of each day", "s3:cells", "SELECT date, count(*) FROM events GROUP BY date ORDER BY date LIMIT 3", alone),
+    ("first and last time", "s3:cells", "SELECT min(ts), max(ts) FROM events WHERE " + one, alone),
+    ("any 10 rows", "s3:cells", "SELECT * FROM events WHERE " + one + " LIMIT 10", alone),
+    ("the newest 10 rows", "s3:cells", "SELECT ts, event_id FROM events WHERE " + one + " ORDER BY ts DESC LIMIT 10", alone),
+    ("sum and average", "large", "SELECT sum(latency_ms), avg(latency_ms) FROM events", everyone),
+    ("filter, count", "large", "SELECT count(*) FROM events WHERE latency_ms > 250", everyone),
+    ("group by type", "large", "SELECT event_type, count(*), avg(latency_ms) FROM events GROUP BY 1 ORDER BY 1", everyone),
+    ("group by user", "large", "SELECT user_id, count(*) n, sum(latency_ms) FROM events GROUP BY 1 ORDER BY n DESC, 1 LIMIT 10", everyone),
+    ("text search", "large", "SELECT count(*) FROM events WHERE payload LIKE '%/p/4242\"%'", everyone),
+    ("count by keys", "large", "SELECT date, tenant_id, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2", everyone),
+    ("newest 10", "large", "SELECT ts, event_id FROM events ORDER BY ts DESC LIMIT 10", everyone),
+    ("id, one tenant", "large", f"SELECT latency_ms, payload FROM events WHERE tenant_id = 'tenant-01' AND event_id = '{wanted}'", everyone),
+    ("id, one week", "large", f"SELECT latency_ms, payload FROM events WHERE date BETWEEN '2025-01-01' AND '2025-01-07' AND event_id = '{wanted}'", everyone),
+]
+
+
+def ask(engine, archive, sql, cache):
+    on_s3 = archive.startswith("s3:")
+    where = f"s3://bench/{archive[3:]}" if on_s3 else f"{folder}/{archive}"
+    if engine == "tier":
+        command = [tier, "query", "--archive", where, "--quiet", "--no-progress", "--format", "csv", sql]
+    else:
+        interpreter = duckdb_python if engine == "duckdb" and on_s3 else python
+        command = [interpreter, f"{here}/query_peer.py", engine, f"{where}/events", sql]
+    if on_s3:
+        urllib.request.urlopen(f"http://{proxy}/__reset").read()
+    started = time.monotonic()
+    child = subprocess.Popen(command, env={**(remote if on_s3 else os.environ), "XDG_CACHE_HOME": cache},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    answer = child.stdout.read()
+    trouble = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    wall = time.monotonic() - started
+    if status:
+        sys.exit(f"{engine} ended with {os.waitstatus_to_exitcode(status)}: {trouble}")
+    if engine != "tier":
+        wall = float(trouble)
+    stats = json.load(urllib.request.urlopen(f"http://{proxy}/__stats")) if on_s3 else {"list": 0, "get": 0, "bytes": 0}
+    figures = wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, stats["list"], stats["get"], stats["bytes"] / 2**20
+    return figures, answer.splitlines()
+
+
+print(f"medians of {runs} runs, peers without the start of Python; {os.cpu_count()} cores, MinIO on the same machine, 30 ms for each request\n")
+print(f"{'':26}{'engine':14}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
+for name, archive, sql, engines in questions:
+    found = {}
+    numbers = {}
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as cache:
+            for engine in engines:
+                again = ["tier", "tier, again"] if engine == "tier" and archive.startswith("s3:") else [engine]
+                for label in again:
+                    figures, answer = ask(engine, archive, sql, cache)
+                    found.setdefault(label, []).append(figures)
+                    numbers[engine] = answer[1:] if engine == "tier" else answer
+    # Averages and times are written differently; of whole numbers each must be the same.
+    if name.startswith("a tenant"):
+        assert len(set(map(tuple, numbers.values()))) == 1, numbers
+    first = statistics.median(figures[0] for figures in found["tier"])
+    for label, list_of_figures in found.items():
+        wall, cpu, peak, lists, gets, mib = (statistics.median(column) for column in zip(*list_of_figures))
+        requests = f"{lists:6.0f}{gets:7.0f}{mib:9.2f}" if archive.startswith("s3:") else ""
+        print(f"{name:26}{label:14}{wall:8.3f}{wall / first:9.2f}{cpu:7.2f}{peak:9.0f}{requests}", flush=True)
+        name = ""
