@@ -9,6 +9,7 @@ mod cli;
 mod compact;
 mod crash;
 mod delta;
+mod flat;
 mod golden;
 mod history;
 mod hostile;
