@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
-use tier::catalog::LiveFile;
-use tier::lifecycle::{self, ActionKind, Decider, Layout, Place, Plan, Planning, Policy, Rule, Target, Transitions};
+use tier::catalog::{LiveFile, Snapshot};
+use tier::lifecycle::{
+    self, ActionKind, Decider, Finding, Layout, Place, Plan, Planning, Policy, Rule, Target, Transitions,
+};
 use tier::model::{FileView, Hold, Prices, StorageClass, Usd};
 
 use crate::support::events::{in_class, live_file};
+use crate::support::lab::context;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -252,4 +255,33 @@ fn every_file_has_the_place_that_the_sums_have_counted_it_at() {
     // Of each month one that is shared, one of its own, and ten that the huge one needs: three cells of 40 MiB in each.
     assert_eq!((plan.actions.len(), planned.len()), (3, 36), "{planned:#?}");
     assert!(planned.values().all(|(_, bytes)| *bytes <= 128 * MIB), "{planned:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_names_what_is_missing_replaced_and_not_ours() {
+    let ctx = context(crate::compact::scattered().await);
+    let found = async || {
+        let drift = lifecycle::drift(&ctx, &Policy::standard()).await.unwrap();
+        (drift.objects, drift.findings)
+    };
+    assert_eq!(found().await, (5, vec![]));
+    let live = Snapshot::open(&ctx.store).await.unwrap().live_files(|_| true).await.unwrap();
+    let (missing, replaced) = (live[1].file.path.clone(), live[4].file.clone());
+    let bytes = [ctx.store.get(&replaced.path).await.unwrap().as_ref(), b"more"].concat();
+    ctx.store.delete(vec![missing.clone()]).await.unwrap();
+    ctx.store.put(&replaced.path, bytes).await.unwrap();
+    for path in ["events/theirs.parquet", "events/date=1999-01-01/theirs.parquet"] {
+        ctx.store.put(path, "theirs").await.unwrap();
+    }
+    let unmanaged = |path: &str| Finding::Unmanaged { path: path.to_owned(), size_bytes: 6 };
+    let expected = vec![
+        Finding::OtherSize { path: replaced.path, catalog: replaced.size_bytes, store: replaced.size_bytes + 4 },
+        Finding::Missing { path: missing },
+        unmanaged("events/date=1999-01-01/theirs.parquet"),
+        unmanaged("events/theirs.parquet"),
+    ];
+    let (objects, mut findings) = found().await;
+    // The first two are of two days or of one, whichever files they are.
+    findings[..2].sort_by_key(|finding| matches!(finding, Finding::Missing { .. }));
+    assert_eq!((objects, findings), (6, expected));
 }
