@@ -104,7 +104,10 @@ pub fn keys<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> Result<KeysI
     Ok(move |row| {
         let tenants = KeyRange { min: tenant_min(row), max: tenant_max(row) };
         let event_types = KeyRange { min: type_min(row), max: type_max(row) };
-        Ok((tenants, event_types, KeyRange { min: date(date_min(row))?, max: date(date_max(row))? }))
+        let first = date(date_min(row))?;
+        // Most files are of one day.
+        let last = if date_max(row) == date_min(row) { first } else { date(date_max(row))? };
+        Ok((tenants, event_types, KeyRange { min: first, max: last }))
     })
 }
 

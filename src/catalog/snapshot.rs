@@ -23,9 +23,6 @@ use crate::store::{Layout, Store};
 /// Leaves read at once.
 const LEAF_READS_IN_FLIGHT: usize = 32;
 
-/// Leaves decoded at once: one beside the one that is looked at.
-const LEAF_DECODES_IN_FLIGHT: usize = 2;
-
 /// An immutable view of one version. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -270,20 +267,17 @@ impl Snapshot {
             .await
     }
 
-    /// These leaves one after the other. Some of them are fetched ahead; the one at hand and the next are decoded.
+    /// These leaves one after the other. Some of them are fetched ahead, but only the one at hand is decoded.
     pub fn tables(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafTable>> + Send + use<> {
         let store = self.store.clone();
         let fetch = move |leaf: LeafRef| {
             let store = store.clone();
             async move { LeafTable::fetch(&store, &leaf).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
         };
-        let decode = |fetched: Result<(String, LeafRef, Bytes)>| async move {
+        futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT).map(|fetched| {
             let (address, leaf, bytes) = fetched?;
-            let table = tokio::task::spawn_blocking(|| LeafTable::decode(leaf, bytes)).await;
-            table.context("wait for a leaf")?.with_context(|| format!("read leaf {address}"))
-        };
-        let fetched = futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT);
-        fetched.map(decode).buffered(LEAF_DECODES_IN_FLIGHT)
+            LeafTable::decode(leaf, bytes).with_context(|| format!("read leaf {address}"))
+        })
     }
 
     /// Looks at each live file of the leaves that `keep` picks, in place and in the leaves' order: memory is that of one

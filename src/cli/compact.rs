@@ -25,7 +25,8 @@ Examples:
   tier compact --catalog                   # fewer leaves to read for each query
 
 Files of a bundle, of an archived class, under a legal hold, or inside their
-class's minimum duration stay. The replaced files go with `tier vacuum`.
+class's minimum duration stay. The replaced files go with `tier vacuum`. One run
+merges at most 262,144 files, those of the oldest dates; the next run goes on.
 
 After its commit `tier archive` merges the catalog's lists by itself, and small
 files where tier.toml says how much: `[compact] cells = \"1GiB\"`.")]
@@ -130,8 +131,11 @@ pub async fn run(app: &App, args: CompactArgs) -> Result<u8> {
     if report.given_up > 0 {
         app.ui.say(&format!("{} changed meanwhile and stayed", counted(report.given_up, "file")));
     }
-    if let Some(waits) = plan.stays.get(&Reason::OverBudget) {
-        app.ui.say(&format!("{} of {} wait for the next run", counted(waits.files, "file"), HumanBytes(waits.bytes)));
+    for reason in [Reason::OverBudget, Reason::NextRun] {
+        if let Some(waits) = plan.stays.get(&reason) {
+            let (files, bytes) = (counted(waits.files, "file"), HumanBytes(waits.bytes));
+            app.ui.say(&format!("{files} of {bytes} wait for the next run"));
+        }
     }
     Ok(0)
 }

@@ -101,3 +101,36 @@ fn bucket(date: Date) -> u32 {
 fn date_of_bucket(bucket: u32) -> Option<Date> {
     date_of_days((bucket ^ (1 << 31)) as i32)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::compact::Policy;
+    use crate::model::Prices;
+
+    #[test]
+    fn the_oldest_cells_go_first_and_the_rest_waits_for_the_next_run() {
+        let (policy, prices) = (Policy::default(), Prices::built_in());
+        let mut planner = Planner::new(&policy, &[], &prices, "2026-11-25T00:00:00Z".parse().unwrap());
+        let records = |cells: &[(u8, u8)]| -> Vec<[u8; RECORD_BYTES]> {
+            let record = |(cell, size): &(u8, u8)| {
+                let mut record = [0; RECORD_BYTES];
+                (record[0], record[RECORD_BYTES - 1]) = (*cell, *size);
+                record
+            };
+            cells.iter().map(record).collect()
+        };
+        let (first, second) = (date(1969, 12, 31), date(1970, 1, 1));
+        assert!(bucket(first) < bucket(second), "buckets are taken in the order of the dates");
+        let (mut due, mut left) = (Due { cells: HashSet::new(), dates: BTreeSet::new() }, 5);
+        due.of_date(bucket(first), &records(&[(1, 10), (1, 20), (2, 30), (3, 1), (3, 1)]), &mut planner, &mut left);
+        assert_eq!((left, due.cells.len()), (1, 2), "two cells of two files; one is alone");
+        due.of_date(bucket(second), &records(&[(4, 7), (4, 8), (5, 9)]), &mut planner, &mut left);
+        assert_eq!((left, due.cells.len(), due.dates), (0, 2, BTreeSet::from([first])));
+        let stays: Vec<(Reason, u64, u64)> =
+            planner.finish().stays.into_iter().map(|(reason, sum)| (reason, sum.files, sum.bytes)).collect();
+        assert_eq!(stays, [(Reason::Alone, 2, 39), (Reason::NextRun, 2, 15)]);
+    }
+}

@@ -31,19 +31,19 @@ pub(super) type Group = (Date, StorageClass, Arc<[usize]>);
 pub(super) enum Fate {
     Stays(Reason),
     Expires {
-        rule: String,
-        reason: Reason,
+        /// A place among the policy's rules, as in the others.
+        rule: usize,
         gate: Gate,
     },
     Moves {
-        rule: String,
+        rule: usize,
         reason: Reason,
         class: StorageClass,
         gate: Gate,
     },
     /// It goes with others, if together they pay back.
     Joins {
-        rule: String,
+        rule: usize,
         group: Group,
     },
 }
@@ -87,19 +87,16 @@ impl<'a> Decider<'a> {
     /// `keys` are those of a bundle, where they are needed; without them it stays.
     pub(super) fn fate(&mut self, file: &FileView<'_>, keys: Option<&Keys>) -> Fate {
         let policy = self.planning.policy;
-        let last_day = file.dates.max.last_of_month();
-        let (rule, about) = match self.rule(file, last_day, keys) {
-            Ok((rule, about)) => (&policy.rules[rule], about),
+        let (at, about) = match self.rule(file, keys) {
+            Ok(decided) => decided,
             Err(reason) => return Fate::Stays(reason),
         };
+        let rule = &policy.rules[at];
         if let Some(hold) = self.planning.holds.iter().find(|hold| hold.may_cover_view(file)) {
             return Fate::Stays(Reason::Held { hold: hold.id.clone() });
         }
-        let name = || rule.name.clone();
         match rule.target {
-            Target::Expire => {
-                Fate::Expires { rule: name(), reason: Reason::Expires { rule: name() }, gate: self.judge.expire(file) }
-            }
+            Target::Expire => Fate::Expires { rule: at, gate: self.judge.expire(file) },
             Target::Move { class, .. } if class <= file.storage_class => {
                 Fate::Stays(Reason::AlreadyThere { class: file.storage_class })
             }
@@ -110,16 +107,20 @@ impl<'a> Decider<'a> {
                 Fate::Stays(Reason::Archived { class: file.storage_class })
             }
             Target::Move { class, layout: Layout::Bundle } if !file.is_bundle() => {
-                Fate::Joins { rule: name(), group: (file.dates.min.first_of_month(), class, about) }
+                Fate::Joins { rule: at, group: (file.dates.min.first_of_month(), class, about) }
             }
             Target::Move { class, .. } => {
-                let gate = self.judge.in_place(file, class, self.months_left(last_day));
+                let gate = self.judge.in_place(file, class, self.months_left(file.dates.max.last_of_month()));
                 match weigh(&gate, &rule.name, class, file.storage_class) {
-                    reason @ Reason::Moves { .. } => Fate::Moves { rule: name(), reason, class, gate },
+                    reason @ Reason::Moves { .. } => Fate::Moves { rule: at, reason, class, gate },
                     reason => Fate::Stays(reason),
                 }
             }
         }
+    }
+
+    pub(super) fn rule_name(&self, rule: usize) -> String {
+        self.planning.policy.rules[rule].name.clone()
     }
 
     pub(super) fn months_left(&self, last_day: Date) -> u32 {
@@ -127,14 +128,10 @@ impl<'a> Decider<'a> {
     }
 
     /// The rule that decides about all of the file's events, and all that ever do.
-    fn rule(
-        &mut self,
-        file: &FileView<'_>,
-        last_day: Date,
-        keys: Option<&Keys>,
-    ) -> Result<(usize, Arc<[usize]>), Reason> {
+    fn rule(&mut self, file: &FileView<'_>, keys: Option<&Keys>) -> Result<(usize, Arc<[usize]>), Reason> {
         if file.is_bundle() {
-            return Ok((self.rule_of_bundle(file, last_day, keys)?, Arc::default()));
+            let rule = self.rule_of_bundle(file, file.dates.max.last_of_month(), keys)?;
+            return Ok((rule, Arc::default()));
         }
         let month = file.dates.max.first_of_month();
         if !self.known.as_ref().is_some_and(|known| known.is_about(file, month)) {
@@ -145,7 +142,7 @@ impl<'a> Decider<'a> {
                 tenant: tenant.to_owned(),
                 event_type: event_type.to_owned(),
                 month,
-                rule: self.rule_of(event_type, tenant, last_day),
+                rule: self.rule_of(event_type, tenant, month.last_of_month()),
                 about: about.collect(),
             });
         }

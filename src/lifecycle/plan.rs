@@ -234,7 +234,9 @@ impl Plan {
         let alone = |index: Option<&usize>| index.map(|&action| Place { action, bundle: 0 });
         match decider.fate(file, keys) {
             Fate::Stays(reason) => (reason, None),
-            Fate::Expires { reason, .. } => (reason, alone(self.expiring.get(&month))),
+            Fate::Expires { rule, .. } => {
+                (Reason::Expires { rule: decider.rule_name(rule) }, alone(self.expiring.get(&month)))
+            }
             Fate::Moves { reason, class, .. } => (reason, alone(self.in_place.get(&(month, class)))),
             Fate::Joins { group, .. } => {
                 let laid = self.groups.get(&group).and_then(|laid| of_bundle(laid, file));

@@ -112,18 +112,20 @@ fn spans(leaves: &[LeafRef]) -> Vec<Vec<LeafRef>> {
 /// Files that one action takes one by one.
 #[derive(Default)]
 struct Single {
-    rules: BTreeSet<String>,
+    /// Places among the policy's rules.
+    rules: BTreeSet<usize>,
     part: Part,
 }
 
 impl Single {
-    fn add(&mut self, rule: String, part: &Part) {
+    fn add(&mut self, rule: usize, part: &Part) {
         self.rules.insert(rule);
         self.part.add(part);
     }
 
-    fn action(self, month: Date, kind: ActionKind) -> Action {
+    fn action(self, decider: &Decider<'_>, month: Date, kind: ActionKind) -> Action {
         let Single { rules, part: Part { files, bytes, digest, gate, .. } } = self;
+        let rules = rules.into_iter().map(|rule| decider.rule_name(rule)).collect();
         Action { month, rules, kind, gate, files, bytes, digest }
     }
 }
@@ -131,7 +133,8 @@ impl Single {
 /// A group whose files are still passing by.
 #[derive(Default)]
 struct Open {
-    rules: BTreeSet<String>,
+    /// Places among the policy's rules.
+    rules: BTreeSet<usize>,
     tenants: HashMap<String, Share>,
 }
 
@@ -178,9 +181,7 @@ impl<'a> Planner<'a> {
             Fate::Joins { rule, group } => {
                 let part = Part::of(file, self.decider.judge.join(file));
                 let open = self.open.entry(group).or_default();
-                if !open.rules.contains(&rule) {
-                    open.rules.insert(rule);
-                }
+                open.rules.insert(rule);
                 match open.tenants.get_mut(file.tenants.min) {
                     Some(share) => share.part.add(&part),
                     None => {
@@ -232,7 +233,8 @@ impl<'a> Planner<'a> {
         let (month, class, _) = group;
         let policy = self.decider.planning.policy;
         let months_left = self.decider.months_left(month.last_of_month());
-        let names = open.rules.iter().cloned().collect::<Vec<_>>().join("+");
+        let names = open.rules.iter().map(|rule| self.decider.rule_name(*rule)).collect::<BTreeSet<_>>();
+        let names = names.into_iter().collect::<Vec<_>>().join("+");
         let mut tenants: Vec<TenantMonth> = open
             .tenants
             .into_iter()
@@ -262,7 +264,10 @@ impl<'a> Planner<'a> {
         self.groups.insert(group.clone(), laid);
         if !moving.is_empty() {
             let kind = ActionKind::Bundle { class, bundles: moving };
-            self.bundling.push((Key::Bundles(group), Single { rules: open.rules, part: sum }.action(month, kind)));
+            self.bundling.push((
+                Key::Bundles(group),
+                Single { rules: open.rules, part: sum }.action(&self.decider, month, kind),
+            ));
         }
     }
 
@@ -270,10 +275,11 @@ impl<'a> Planner<'a> {
         let mut actions = self.bundling;
         actions.sort_by(|(_, a), (_, b)| a.month.cmp(&b.month));
         for ((month, class), single) in self.in_place {
-            actions.push((Key::InPlace(month, class), single.action(month, ActionKind::InPlace { class })));
+            actions
+                .push((Key::InPlace(month, class), single.action(&self.decider, month, ActionKind::InPlace { class })));
         }
         for (month, single) in self.expire {
-            actions.push((Key::Expire(month), single.action(month, ActionKind::Expire)));
+            actions.push((Key::Expire(month), single.action(&self.decider, month, ActionKind::Expire)));
         }
         Plan::new(actions, self.groups, self.stays)
     }

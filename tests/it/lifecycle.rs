@@ -1,12 +1,17 @@
 //! The lifecycle's plan: what moves, what stays, why, and for how much. Pure, so prices are recomputed by hand here.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
-use tier::catalog::LiveFile;
-use tier::lifecycle::{self, ActionKind, Decider, Layout, Place, Plan, Planning, Policy, Rule, Target, Transitions};
+use tier::catalog::{LiveFile, Snapshot};
+use tier::lifecycle::{
+    self, ActionKind, Decider, Finding, Layout, Place, Plan, Planning, Policy, Rule, Target, Transitions,
+};
 use tier::model::{FileView, Hold, Prices, StorageClass, Usd};
 
 use crate::support::events::{in_class, live_file};
+use crate::support::lab::context;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -206,4 +211,77 @@ fn a_plan_depends_on_nothing_but_its_input() {
     let gate = by_rules.plan(files).actions[0].gate;
     // A PUT into STANDARD, then a transition.
     near(gate.one_off, 28.0 * 0.0004 / 1e3 + 0.005 / 1e3 + 0.05 / 1e3);
+}
+
+/// Small tenants that share bundles, one that has its own, and one that needs several, over three months.
+fn of_all_sizes() -> Vec<LiveFile> {
+    let months = [date(2025, 6, 1), date(2025, 7, 1), date(2025, 8, 1)];
+    let day = |month: Date, number: i64| month.saturating_add(jiff::Span::new().days(number));
+    let sizes = [("a-small", 3), ("b-own", 40), ("c-small", 4), ("d-huge", 400), ("e-small", 5), ("f-tiny", 0)];
+    let mut files = Vec::new();
+    for (month, (tenant, mib)) in months.into_iter().flat_map(|month| sizes.map(|size| (month, size))) {
+        for number in 0..28 {
+            // Three files of each cell, of which some are of a size that the borders must heed.
+            let size = |part: u64| mib * MIB / 30 + part * 7 * KIB + number * KIB + 1;
+            files.extend((0..3).map(|part| live_file(tenant, day(month, number as i64), part as i64, size(part))));
+        }
+    }
+    files
+}
+
+#[test]
+fn every_file_has_the_place_that_the_sums_have_counted_it_at() {
+    let mut case = Case::at("2027-10-01T00:00:00Z");
+    (case.policy.own_bundle_bytes, case.policy.bundle_bytes) = (40 * MIB, 128 * MIB);
+    let files = of_all_sizes();
+    let plan = case.plan(files.clone());
+    let mut counted: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
+    let mut cells: BTreeMap<String, Vec<Place>> = BTreeMap::new();
+    let sizes: BTreeMap<&str, u64> = files.iter().map(|l| (l.file.path.as_str(), l.file.size_bytes)).collect();
+    for (path, reason, place) in case.decisions(&plan, files.clone()) {
+        let place = place.unwrap_or_else(|| panic!("{path} {reason}"));
+        let sum = counted.entry((place.action, place.bundle)).or_default();
+        *sum = (sum.0 + 1, sum.1 + sizes[path.as_str()]);
+        cells.entry(path.rsplit_once('/').unwrap().0.to_owned()).or_default().push(place);
+    }
+    assert!(cells.values().all(|places| places.len() == 3 && places.iter().all(|place| *place == places[0])));
+    let mut planned = BTreeMap::new();
+    for (number, action) in plan.actions.iter().enumerate() {
+        let ActionKind::Bundle { bundles, .. } = &action.kind else { panic!("{action:#?}") };
+        assert_eq!(bundles.iter().map(|bundle| bundle.files).sum::<u64>(), action.files);
+        planned.extend(bundles.iter().enumerate().map(|(at, bundle)| ((number, at), (bundle.files, bundle.bytes))));
+    }
+    assert_eq!(counted, planned);
+    // Of each month one that is shared, one of its own, and ten that the huge one needs: three cells of 40 MiB in each.
+    assert_eq!((plan.actions.len(), planned.len()), (3, 36), "{planned:#?}");
+    assert!(planned.values().all(|(_, bytes)| *bytes <= 128 * MIB), "{planned:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_names_what_is_missing_replaced_and_not_ours() {
+    let ctx = context(crate::compact::scattered().await);
+    let found = async || {
+        let drift = lifecycle::drift(&ctx, &Policy::standard()).await.unwrap();
+        (drift.objects, drift.findings)
+    };
+    assert_eq!(found().await, (5, vec![]));
+    let live = Snapshot::open(&ctx.store).await.unwrap().live_files(|_| true).await.unwrap();
+    let (missing, replaced) = (live[1].file.path.clone(), live[4].file.clone());
+    let bytes = [ctx.store.get(&replaced.path).await.unwrap().as_ref(), b"more"].concat();
+    ctx.store.delete(vec![missing.clone()]).await.unwrap();
+    ctx.store.put(&replaced.path, bytes).await.unwrap();
+    for path in ["events/theirs.parquet", "events/date=1999-01-01/theirs.parquet"] {
+        ctx.store.put(path, "theirs").await.unwrap();
+    }
+    let unmanaged = |path: &str| Finding::Unmanaged { path: path.to_owned(), size_bytes: 6 };
+    let expected = vec![
+        Finding::OtherSize { path: replaced.path, catalog: replaced.size_bytes, store: replaced.size_bytes + 4 },
+        Finding::Missing { path: missing },
+        unmanaged("events/date=1999-01-01/theirs.parquet"),
+        unmanaged("events/theirs.parquet"),
+    ];
+    let (objects, mut findings) = found().await;
+    // The first two are of two days or of one, whichever files they are.
+    findings[..2].sort_by_key(|finding| matches!(finding, Finding::Missing { .. }));
+    assert_eq!((objects, findings), (6, expected));
 }

@@ -11,6 +11,7 @@ mod compact;
 mod crash;
 mod delta;
 mod delta_sidecars;
+mod flat;
 mod golden;
 mod history;
 mod hostile;
