@@ -30,7 +30,7 @@ tier=$TIER_BENCH_BIN/tier
 
 if [[ ! -x $data/venv/bin/python ]]; then
     python3 -m venv "$data/venv.new"
-    "$data/venv.new/bin/pip" install --quiet duckdb==2.0.0 datafusion==55.0.0 pyarrow numpy
+    "$data/venv.new/bin/pip" install --quiet duckdb==2.0.1 datafusion==55.0.0 pyarrow numpy
     mv "$data/venv.new" "$data/venv"
 fi
 

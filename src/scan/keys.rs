@@ -46,7 +46,7 @@ enum Runs {
     Known(Arc<[Run]>),
     /// Too many to hold: each leaf's are made when it is its turn.
     OfLeaves {
-        selector: Selector,
+        selector: Arc<Selector>,
         leaves: Arc<[LeafRef]>,
     },
 }
@@ -76,7 +76,13 @@ impl KeysExec {
         statistics: Statistics,
         schema: SchemaRef,
     ) -> Self {
-        Self::new(Runs::OfLeaves { selector, leaves: leaves.into() }, files, columns, statistics, schema)
+        Self::new(
+            Runs::OfLeaves { selector: Arc::new(selector), leaves: leaves.into() },
+            files,
+            columns,
+            statistics,
+            schema,
+        )
     }
 
     fn new(runs: Runs, files: u64, columns: &[usize], statistics: Statistics, keys: SchemaRef) -> Self {

@@ -62,7 +62,7 @@ const FEW_FILES: usize = 4_096;
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Selected {
     Few(Vec<Needed>),
-    Many(Many),
+    Many(Box<Many>),
 }
 
 /// More files than are held, summed up.
@@ -178,7 +178,7 @@ impl EventsTable {
         }
         self.log.add(report);
         Ok(match many {
-            Some(many) => Selected::Many(many),
+            Some(many) => Selected::Many(Box::new(many)),
             None => {
                 let needed = few.into_iter().flat_map(|of_leaf| of_leaf.needed);
                 Selected::Few(first(needed, limit.map_or(u64::MAX, |limit| limit as u64)))
@@ -221,7 +221,8 @@ impl EventsTable {
                     }
                 }
             }
-            Selected::Many(Many { parts, mut planned }) => {
+            Selected::Many(many) => {
+                let Many { parts, mut planned } = *many;
                 for (Part { leaves, statistics, .. }, are_bundles) in parts.into_iter().zip([false, true]) {
                     if let Some(statistics) = statistics {
                         let scan = self.scan_of(state, are_bundles, &statistics, projection, late)?.build();
@@ -314,7 +315,8 @@ impl EventsTable {
             None => match self.select(&selector, None, limit).await? {
                 Selected::Few(needed) if needed.is_empty() => return Ok(None),
                 Selected::Few(needed) => KeysExec::of(&needed, columns, schema),
-                Selected::Many(Many { parts: [Part { leaves, files, statistics }, _], .. }) => {
+                Selected::Many(many) => {
+                    let [Part { leaves, files, statistics }, _] = many.parts;
                     let statistics = statistics.unwrap_or_default().project(Some(&columns.to_vec()));
                     KeysExec::of_leaves(selector, leaves, files as u64, columns, statistics, schema)
                 }
