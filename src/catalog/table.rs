@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader, Scalar};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
-use arrow::compute::kernels::cmp;
 use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -13,7 +12,6 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
 use crate::error::{Context, Error, Result};
 
@@ -27,18 +25,11 @@ pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 /// One row group: these files are read whole.
 pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
-    let mut properties = WriterProperties::builder()
+    let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_key_value_metadata(Some(vec![KeyValue::new(key.to_owned(), value)]));
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        // Its dictionary makes it small already, and a decoder that has nothing to do costs more than its values.
-        if is_constant(column) {
-            let column = ColumnPath::from(field.name().as_str());
-            properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
-        }
-    }
-    let properties = properties.build();
+        .set_key_value_metadata(Some(vec![KeyValue::new(key.to_owned(), value)]))
+        .build();
     let mut bytes = Vec::new();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer =
@@ -46,14 +37,6 @@ pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
     writer.write(batch).context("encode a catalog file")?;
     writer.close().context("encode a catalog file")?;
     Ok(bytes.into())
-}
-
-/// Whether all values are the same; `false` where that cannot be told.
-fn is_constant(column: &ArrayRef) -> bool {
-    !column.is_empty() && {
-        let first = Scalar::new(column.slice(0, 1));
-        cmp::not_distinct(column, &first).is_ok_and(|same| same.true_count() == column.len())
-    }
 }
 
 /// The batch and the text stored under `key`.

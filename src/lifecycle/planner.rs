@@ -273,7 +273,6 @@ impl<'a> Planner<'a> {
 
     fn finish(self) -> Plan {
         let mut actions = self.bundling;
-        actions.sort_by_key(|(_, action)| action.month);
         for ((month, class), single) in self.in_place {
             actions
                 .push((Key::InPlace(month, class), single.action(&self.decider, month, ActionKind::InPlace { class })));

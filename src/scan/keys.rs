@@ -40,7 +40,6 @@ pub struct KeysExec {
     properties: Arc<PlanProperties>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Debug, Clone)]
 enum Runs {
     Known(Arc<[Run]>),

@@ -59,7 +59,6 @@ pub struct EventsTable {
 const FEW_FILES: usize = 4_096;
 
 /// What pruning left.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Selected {
     Few(Vec<Needed>),
     Many(Box<Many>),
