@@ -5,10 +5,10 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Typ
 use bytes::Bytes;
 
 use super::leaf::{KEY, LEAF_FORMAT, LeafRef, LiveFile};
-use super::ranges::{self, RangeColumns, Ranges};
+use super::ranges::{self, RangeColumns};
 use super::table;
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, FileView, PackRef, StorageClass, sha256, timestamp_of_micros};
+use crate::model::{DataFile, FileView, KeyRange, PackRef, StorageClass, sha256, timestamp_of_micros};
 use crate::store::Store;
 
 /// All files that a leaf was written with, by position; some may be gone since.
@@ -83,10 +83,13 @@ impl LeafTable {
 
     /// Each file that is still alive with its position, looked at in place, in the leaf's order.
     pub fn views(&self) -> Result<impl Iterator<Item = Result<(u32, FileView<'_>)>> + use<'_>> {
-        self.view().with_context(|| format!("read leaf {}", self.leaf.path))
+        let view = self.view().with_context(|| format!("read leaf {}", self.leaf.path))?;
+        let alive = (0..self.batch.num_rows()).filter(|&row| self.is_alive(row));
+        Ok(alive.map(move |row| Ok((row as u32, view(row)?))))
     }
 
-    fn view(&self) -> Result<impl Iterator<Item = Result<(u32, FileView<'_>)>> + use<'_>> {
+    /// Of a row, whether or not its file is still alive.
+    fn view<'a>(&'a self) -> Result<impl Fn(usize) -> Result<FileView<'a>> + use<'a>> {
         let batch = &self.batch;
         let keys = ranges::keys(batch)?;
         let (path, class) = (table::texts(batch, "path")?, table::texts(batch, "storage_class")?);
@@ -94,9 +97,9 @@ impl LeafTable {
         let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
         let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
         let packs = batch.column_by_name("pack_path");
-        let view = move |row: usize| {
+        Ok(move |row| {
             let (tenants, event_types, dates) = keys(row)?;
-            let view = FileView {
+            Ok(FileView {
                 path: path(row),
                 tenants,
                 event_types,
@@ -106,10 +109,8 @@ impl LeafTable {
                 storage_class: class(row).parse::<StorageClass>()?,
                 class_since: class_since(row).and_then(timestamp_of_micros),
                 is_packed: packs.is_some_and(|packs| packs.is_valid(row)),
-            };
-            Ok((row as u32, view))
-        };
-        Ok((0..batch.num_rows()).filter(|&row| self.is_alive(row)).map(view))
+            })
+        })
     }
 
     fn is_alive(&self, row: usize) -> bool {
@@ -118,31 +119,31 @@ impl LeafTable {
 
     fn pick(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
         let batch = &self.batch;
-        let ranges = ranges::decode(batch)?;
-        let (path, class) = (table::texts(batch, "path")?, table::texts(batch, "storage_class")?);
-        let rows = table::numbers::<Int64Type>(batch, "rows")?;
-        let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
+        let view = self.view()?;
+        let (ts_min, ts_max) = (
+            table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?,
+            table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?,
+        );
         let footer_bytes = table::numbers::<Int32Type>(batch, "footer_bytes")?;
         let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
-        let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
         let packs = packs(batch)?;
         let version = table::optional::<UInt64Type>(batch, "added_version")?;
         (0..batch.num_rows())
             .filter(|&row| wanted(row) && self.is_alive(row))
             .map(|row| {
-                let Ranges { tenants, event_types, dates, ts } = ranges(row)?;
+                let view = view(row)?;
                 let file = DataFile {
-                    path: path(row).to_owned(),
-                    tenants,
-                    event_types,
-                    dates,
-                    ts,
-                    rows: rows(row) as u64,
-                    size_bytes: size_bytes(row) as u64,
+                    path: view.path.to_owned(),
+                    tenants: view.tenants.to_text(),
+                    event_types: view.event_types.to_text(),
+                    dates: view.dates,
+                    ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+                    rows: view.rows,
+                    size_bytes: view.size_bytes,
                     footer_bytes: footer_bytes(row) as u32,
                     schema_id: schema_id(row) as u32,
-                    storage_class: class(row).parse::<StorageClass>()?,
-                    class_since: class_since(row).and_then(timestamp_of_micros),
+                    storage_class: view.storage_class,
+                    class_since: view.class_since,
                     pack: packs(row),
                 };
                 Ok((row as u32, version(row).unwrap_or(self.leaf.added_version), file))

@@ -116,12 +116,11 @@ pub fn decode(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<Ranges> + 
     let keys = keys(batch)?;
     let ts_min = table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?;
     let ts_max = table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?;
-    let owned = |range: KeyRange<&str>| KeyRange { min: range.min.to_owned(), max: range.max.to_owned() };
     Ok(move |row| {
         let (tenants, event_types, dates) = keys(row)?;
         Ok(Ranges {
-            tenants: owned(tenants),
-            event_types: owned(event_types),
+            tenants: tenants.to_text(),
+            event_types: event_types.to_text(),
             dates,
             ts: KeyRange { min: ts_min(row), max: ts_max(row) },
         })

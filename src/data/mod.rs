@@ -14,6 +14,7 @@
 pub mod blocks;
 pub mod buffer;
 pub mod bundle;
+pub mod by_folder;
 pub mod cell;
 pub mod cells;
 pub mod column_builder;

@@ -5,7 +5,6 @@
 //! One LIST per thousand objects of the archive's data and at least one per folder. In memory are the folders being
 //! listed, the catalog's entries of one, and what was found; the other entries lie in a temporary file.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use futures::{StreamExt, TryStreamExt};
@@ -15,7 +14,7 @@ use super::bucket_rules::{SMALLEST_MOVED_BYTES, rules_for};
 use super::policy::Policy;
 use crate::catalog::{Change, LeafTable, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
 use crate::context::Context as Ctx;
-use crate::data::spill::Spill;
+use crate::data::by_folder::ByFolder;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ObjectState, StorageClass, short_digest};
 use crate::store::{BucketRule, Layout, Location, OUR_RULES, ObjectSum};
@@ -201,50 +200,33 @@ struct Compared {
 
 /// The catalog against the listing, folder by folder.
 async fn compare(ctx: &Ctx, snapshot: &Snapshot) -> Result<Compared> {
-    let (mut entries, known) = entries(snapshot).await?;
-    let mut folders: BTreeMap<String, Option<u32>> =
-        known.into_iter().map(|(folder, number)| (folder, Some(number))).collect();
+    let mut entries = entries(snapshot).await?;
+    let (folders, on_top) = entries.folders(&ctx.store).await?;
     let mut compared = Compared::default();
-    for top in [Layout::EVENTS, Layout::BUNDLES] {
-        let (below, objects) = ctx.store.children(top).await?;
-        for folder in below {
-            folders.entry(folder).or_insert(None);
-        }
-        for object in objects {
-            compared.object(&object.path, object.size_bytes);
-            compared.unnamed(object.path, object.size_bytes);
-        }
+    for object in on_top {
+        compared.object(&object.path, object.size_bytes);
+        compared.unnamed(object.path, object.size_bytes);
     }
-    let lists = folders.into_iter().map(|(folder, number)| async move {
+    let lists = folders.into_iter().map(|folder| async move {
         let objects = ctx.store.classes().list(&folder).await?;
-        Ok::<_, Error>((number, objects))
+        Ok::<_, Error>((folder, objects))
     });
     let mut lists = futures::stream::iter(lists).buffered(LISTS_IN_FLIGHT);
-    while let Some((number, objects)) = lists.try_next().await? {
+    while let Some((folder, objects)) = lists.try_next().await? {
         ctx.stop.check()?;
-        let entries = match number {
-            Some(number) => entries.take(number)?.iter().map(Entry::decode).collect(),
-            None => Vec::new(),
-        };
-        compared.folder(entries, objects);
+        compared.folder(entries.take(&folder)?.iter().map(Entry::decode).collect(), objects);
     }
     Ok(compared)
 }
 
-/// Every live file's entry, by the number of the folder that is listed for it.
-async fn entries(snapshot: &Snapshot) -> Result<(Spill<ENTRY_BYTES>, BTreeMap<String, u32>)> {
-    let (mut entries, mut folders) = (Spill::new(MEMORY_BYTES), BTreeMap::new());
+/// Every live file's entry.
+async fn entries(snapshot: &Snapshot) -> Result<ByFolder<ENTRY_BYTES>> {
+    let mut entries = ByFolder::new(MEMORY_BYTES);
     let mut tables = snapshot.tables(snapshot.root().leaves.clone());
     let mut leaf = 0;
     while let Some(table) = tables.try_next().await? {
         for view in table.views()? {
             let (position, file) = view?;
-            let next = folders.len() as u32;
-            let folder = Layout::listed_folder(file.path);
-            let folder = match folders.get(folder) {
-                Some(number) => *number,
-                None => *folders.entry(folder.to_owned()).or_insert(next),
-            };
             let entry = Entry {
                 path_digest: short_digest(file.path),
                 size_bytes: file.size_bytes,
@@ -252,11 +234,11 @@ async fn entries(snapshot: &Snapshot) -> Result<(Spill<ENTRY_BYTES>, BTreeMap<St
                 leaf,
                 position,
             };
-            entries.add(folder, entry.encode())?;
+            entries.add(file.path, entry.encode())?;
         }
         leaf += 1;
     }
-    Ok((entries, folders))
+    Ok(entries)
 }
 
 impl Compared {

@@ -40,6 +40,12 @@ impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
     }
 }
 
+impl KeyRange<&str> {
+    pub fn to_text(&self) -> KeyRange<String> {
+        KeyRange { min: self.min.to_owned(), max: self.max.to_owned() }
+    }
+}
+
 impl KeyRange<String> {
     pub fn as_text(&self) -> KeyRange<&str> {
         KeyRange { min: &self.min, max: &self.max }

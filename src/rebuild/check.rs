@@ -7,10 +7,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::report::RebuildReport;
 use crate::catalog::{LeafRef, NewFile, Snapshot, read_leaf};
 use crate::context::Context as Ctx;
-use crate::data::spill::Spill;
+use crate::data::by_folder::ByFolder;
 use crate::error::Result;
 use crate::model::{DataFile, short_digest};
-use crate::store::Layout;
 
 /// Leaves read at once.
 const LEAVES_IN_FLIGHT: usize = 16;
@@ -29,8 +28,7 @@ type Record = [u8; RECORD_BYTES];
 /// What the catalog says, for the comparison.
 pub struct Check {
     leaves: Vec<LeafRef>,
-    entries: Spill<RECORD_BYTES>,
-    folders: BTreeMap<String, u32>,
+    entries: ByFolder<RECORD_BYTES>,
     /// Files that differ, or that the data does not have.
     to_name: Vec<(Record, Option<DataFile>)>,
     unnamed: u64,
@@ -39,21 +37,14 @@ pub struct Check {
 impl Check {
     pub async fn of(ctx: &Ctx, snapshot: &Snapshot) -> Result<Self> {
         let leaves = snapshot.root().leaves.clone();
-        let mut check = Check {
-            leaves: leaves.clone(),
-            entries: Spill::new(MEMORY_BYTES),
-            folders: BTreeMap::new(),
-            to_name: Vec::new(),
-            unnamed: 0,
-        };
+        let mut check =
+            Check { leaves: leaves.clone(), entries: ByFolder::new(MEMORY_BYTES), to_name: Vec::new(), unnamed: 0 };
         let reads = leaves.into_iter().map(|leaf| async move { read_leaf(&ctx.store, &leaf).await });
         let mut reads = futures::stream::iter(reads).buffered(LEAVES_IN_FLIGHT);
         let mut number = 0_u32;
         while let Some(files) = reads.try_next().await? {
             for (position, file) in files {
-                let next = check.folders.len() as u32;
-                let folder = *check.folders.entry(Layout::listed_folder(&file.path).to_owned()).or_insert(next);
-                check.entries.add(folder, record(&file, number, position))?;
+                check.entries.add(&file.path, record(&file, number, position))?;
             }
             number += 1;
         }
@@ -67,10 +58,7 @@ impl Check {
         files: impl Iterator<Item = &'a NewFile>,
         report: &mut RebuildReport,
     ) -> Result<()> {
-        let known = match self.folders.remove(folder) {
-            Some(number) => self.entries.take(number)?,
-            None => Vec::new(),
-        };
+        let known = self.entries.take(folder)?;
         let mut seen = vec![false; known.len()];
         for NewFile { file, .. } in files {
             let new = record(file, 0, 0);
@@ -101,10 +89,9 @@ impl Check {
 
     /// Names what differs.
     pub async fn finish(mut self, ctx: &Ctx, report: &mut RebuildReport) -> Result<()> {
-        for number in self.entries.buckets() {
-            for record in self.entries.take(number)? {
-                self.name(record, None);
-            }
+        let mut rest = std::mem::replace(&mut self.entries, ByFolder::new(0));
+        for records in rest.take_rest() {
+            records?.into_iter().for_each(|record| self.name(record, None));
         }
         let mut by_leaf: BTreeMap<u32, Vec<(u32, Option<DataFile>)>> = BTreeMap::new();
         for (record, new) in std::mem::take(&mut self.to_name) {

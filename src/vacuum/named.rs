@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::catalog::{LeafRef, Snapshot};
 use crate::context::Context as Ctx;
-use crate::data::spill::Spill;
+use crate::data::by_folder::ByFolder;
 use crate::error::Result;
 use crate::model::short_digest;
 use crate::progress::Unit;
@@ -73,49 +73,23 @@ impl Named {
 }
 
 /// Digests of names, by the folder that lists the objects.
-pub struct Digests {
-    spill: Spill<16>,
-    folders: BTreeMap<String, u32>,
-}
+pub struct Digests(ByFolder<16>);
 
 impl Digests {
     pub async fn of(ctx: &Ctx, newest: &Snapshot, named: Named) -> Result<Self> {
-        let mut digests = Digests { spill: Spill::new(MEMORY_BYTES), folders: BTreeMap::new() };
-        named.each(ctx, newest, |path| digests.add(path)).await?;
-        Ok(digests)
-    }
-
-    fn add(&mut self, path: &str) -> Result<()> {
-        let (folder, next) = (Layout::listed_folder(path), self.folders.len() as u32);
-        let number = match self.folders.get(folder) {
-            Some(number) => *number,
-            None => *self.folders.entry(folder.to_owned()).or_insert(next),
-        };
-        self.spill.add(number, short_digest(path))
+        let mut digests = ByFolder::new(MEMORY_BYTES);
+        named.each(ctx, newest, |path| digests.add(path, short_digest(path))).await?;
+        Ok(Digests(digests))
     }
 
     /// Objects of the store that are none of these.
     pub async fn unnamed(self, store: &Store) -> Result<impl Stream<Item = Result<Listed>> + use<>> {
-        let Digests { mut spill, folders } = self;
-        let mut all: BTreeMap<String, Option<u32>> = folders.into_iter().map(|(f, number)| (f, Some(number))).collect();
-        let mut on_top = Vec::new();
-        for top in [Layout::EVENTS, Layout::BUNDLES] {
-            let (below, objects) = store.children(top).await?;
-            all.extend(
-                below
-                    .into_iter()
-                    .filter(|folder| !all.contains_key(folder))
-                    .map(|folder| (folder, None))
-                    .collect::<Vec<_>>(),
-            );
-            on_top.extend(objects.into_iter().map(Ok));
-        }
-        for folder in OF_CATALOG {
-            all.entry(folder.to_owned()).or_insert(None);
-        }
+        let Digests(mut digests) = self;
+        let (mut folders, on_top) = digests.folders(store).await?;
+        folders.extend(OF_CATALOG.map(str::to_owned));
         let store = store.clone();
-        let unnamed = move |(folder, number): (String, Option<u32>)| -> BoxStream<'static, Result<Listed>> {
-            let digests = match number.map_or(Ok(Vec::new()), |number| spill.take(number)) {
+        let unnamed = move |folder: String| -> BoxStream<'static, Result<Listed>> {
+            let digests = match digests.take(&folder) {
                 Ok(digests) => digests,
                 Err(error) => return futures::stream::iter([Err(error)]).boxed(),
             };
@@ -123,7 +97,7 @@ impl Digests {
             let listed = store.listing(&folder, None);
             listed.try_filter(move |object| std::future::ready(is_unnamed(object))).boxed()
         };
-        let lists = futures::stream::iter(all).map(unnamed).flatten_unordered(LISTS_IN_FLIGHT);
-        Ok(futures::stream::iter(on_top).chain(lists))
+        let lists = futures::stream::iter(folders).map(unnamed).flatten_unordered(LISTS_IN_FLIGHT);
+        Ok(futures::stream::iter(on_top.into_iter().map(Ok)).chain(lists))
     }
 }

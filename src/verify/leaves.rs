@@ -8,7 +8,7 @@ use super::problem::{ProblemKind, Problems};
 use super::versions::{Known, KnownLeaf};
 use crate::catalog::{FileAudit, RootDocument, Totals, read_audits, read_leaf};
 use crate::context::Context as Ctx;
-use crate::data::spill::Spill;
+use crate::data::by_folder::ByFolder;
 use crate::error::Result;
 use crate::model::{DataFile, StorageClass, short_digest};
 use crate::progress::Unit;
@@ -67,9 +67,7 @@ impl Entry {
 
 /// What all leaves say together.
 pub struct Files {
-    /// By the number of the folder.
-    pub entries: Spill<ENTRY_BYTES>,
-    pub folders: BTreeMap<String, u32>,
+    pub entries: ByFolder<ENTRY_BYTES>,
     /// Packs and the bytes they must at least have.
     pub packs: BTreeMap<String, u64>,
     /// Of the newest version.
@@ -83,8 +81,7 @@ pub struct Files {
 /// Reads every leaf with its audit.
 pub async fn read(ctx: &Ctx, known: &Known, document: &RootDocument, problems: &mut Problems) -> Result<Files> {
     let mut files = Files {
-        entries: Spill::new(MEMORY_BYTES),
-        folders: BTreeMap::new(),
+        entries: ByFolder::new(MEMORY_BYTES),
         packs: BTreeMap::new(),
         totals: BTreeMap::new(),
         bundled_rows: 0,
@@ -136,13 +133,7 @@ impl Files {
                 size_bytes: file.size_bytes,
                 place: Place { leaf, position: *position },
             };
-            let next = self.folders.len() as u32;
-            let folder = Layout::listed_folder(&file.path);
-            let folder = match self.folders.get(folder) {
-                Some(number) => *number,
-                None => *self.folders.entry(folder.to_owned()).or_insert(next),
-            };
-            self.entries.add(folder, entry.encode())?;
+            self.entries.add(&file.path, entry.encode())?;
         }
         Ok(())
     }

@@ -48,33 +48,23 @@ pub struct Listing {
 /// Lists every folder of data, those the catalog does not know too.
 pub async fn compare(ctx: &Ctx, known: &Known, files: &mut Files, problems: &mut Problems) -> Result<Listing> {
     let mut listing = Listing::default();
-    let mut folders: BTreeMap<String, Option<u32>> =
-        files.folders.iter().map(|(folder, number)| (folder.clone(), Some(*number))).collect();
-    for top in [Layout::EVENTS, Layout::BUNDLES] {
-        let (below, objects) = ctx.store.children(top).await?;
-        for folder in below {
-            folders.entry(folder).or_insert(None);
-        }
-        for object in objects {
-            listing.objects += 1;
-            listing.unnamed(&object.path, object.size_bytes);
-        }
+    let (folders, on_top) = files.entries.folders(&ctx.store).await?;
+    for object in on_top {
+        listing.objects += 1;
+        listing.unnamed(&object.path, object.size_bytes);
     }
     let of_newest = files.totals.values().map(|totals| totals.files).sum();
     let task = ctx.progress.task("objects", Unit::Files, Some(of_newest));
-    let lists = folders.into_iter().map(|(folder, number)| async move {
+    let lists = folders.into_iter().map(|folder| async move {
         let objects = ctx.store.classes().list(&folder).await?;
-        Ok::<_, crate::error::Error>((number, objects))
+        Ok::<_, crate::error::Error>((folder, objects))
     });
     let mut lists = futures::stream::iter(lists).buffer_unordered(LISTS_IN_FLIGHT);
     let mut missing = Vec::new();
-    while let Some((number, objects)) = lists.try_next().await? {
+    while let Some((folder, objects)) = lists.try_next().await? {
         ctx.stop.check()?;
         task.advance(objects.len() as u64);
-        let entries = match number {
-            Some(number) => files.entries.take(number)?.iter().map(Entry::decode).collect(),
-            None => Vec::new(),
-        };
+        let entries: Vec<Entry> = files.entries.take(&folder)?.iter().map(Entry::decode).collect();
         for entry in listing.folder(ctx, &entries, objects, problems) {
             match missing.len() < MISSING_NAMED {
                 true => missing.push(entry),

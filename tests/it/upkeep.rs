@@ -27,6 +27,18 @@ fn night(number: i64) -> (String, String) {
     (events.collect(), format!("{}T03:00:00Z", day.tomorrow().unwrap()))
 }
 
+/// An archive of twenty nights that nothing has merged yet.
+fn twenty_nights() -> Tier {
+    let tier = Tier::new();
+    settings(&tier, "[compact]\ncatalog = false\n");
+    for number in 0..20 {
+        let (text, now) = night(number);
+        tier.write("night.ndjson", text);
+        tier.ok(&["archive", "night.ndjson", "--now", &now]);
+    }
+    tier
+}
+
 fn leaves(tier: &Tier) -> usize {
     let root = tier.json(&["inspect", "root"]);
     root["leaves"].as_array().unwrap_or_else(|| panic!("{root:#}")).len()
@@ -62,13 +74,7 @@ fn forty_nights_leave_few_leaves_though_nobody_compacts() {
 
 #[test]
 fn a_night_merges_no_more_than_its_settings_say() {
-    let tier = Tier::new();
-    settings(&tier, "[compact]\ncatalog = false\n");
-    for number in 0..20 {
-        let (text, now) = night(number);
-        tier.write("night.ndjson", text);
-        tier.ok(&["archive", "night.ndjson", "--now", &now]);
-    }
+    let tier = twenty_nights();
     assert_eq!(leaves(&tier), 20);
     settings(&tier, "[compact]\ncells = \"1 MiB\"\n");
     let (text, now) = night(20);
@@ -92,13 +98,7 @@ fn a_night_merges_no_more_than_its_settings_say() {
 
 #[test]
 fn what_fails_after_the_commit_is_told_and_fails_nothing() {
-    let tier = Tier::new();
-    settings(&tier, "[compact]\ncatalog = false\n");
-    for number in 0..20 {
-        let (text, now) = night(number);
-        tier.write("night.ndjson", text);
-        tier.ok(&["archive", "night.ndjson", "--now", &now]);
-    }
+    let tier = twenty_nights();
     // Only who lists files anew reads these.
     let leaf = tier.path("archive/_tier/leaf");
     let audits = fs::read_dir(&leaf).unwrap().map(|entry| entry.unwrap().path());
