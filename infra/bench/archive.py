@@ -42,10 +42,12 @@ def beside(rows, runs):
 
         def once(name):
             folder = out[name] = fresh()
-            peer = [sys.executable, f"{here}/peers.py", name, format, source, folder]
+            peer, *check = name.split(", ")
+            peer = [sys.executable, f"{here}/peers.py", peer, format, source, folder, *check]
             return measure.run(archive(source, folder) if name == "tier" else peer)
 
-        median = measure.alternate({name: partial(once, name) for name in ("tier", "duckdb", "polars")}, runs)
+        names = ("tier", "duckdb", "duckdb, check", "polars", "polars, check")
+        median = measure.alternate({name: partial(once, name) for name in names}, runs)
         data = {name: f"{folder}/events" if name == "tier" else folder for name, folder in out.items()}
         sizes = {name: measure.tree_bytes(folder) for name, folder in data.items()}
         print(f"\n{format}, {os.path.getsize(source) / 2**20:,.0f} MiB")

@@ -7,6 +7,7 @@
 #   tier      tier archive: validates, keeps bad rows, sorts, drops duplicates, reads back, syncs, commits
 #   duckdb    SQL: reads, drops repeated ids, sorts, writes
 #   polars    a lazy frame that does the same (peers.py)
+#   …, check  the same, and then what was written is read once more and counted
 #
 # DuckDB and Polars are those of infra/tools.sh; whole processes are timed. Set TIER_BENCH_BIN to a folder with the binary
 # `tier` to skip the release build. Data and output need 4 GB in $TMPDIR for 3,000,000 rows.

@@ -13,7 +13,7 @@ import measure
 RUNS = 3
 LATENCY_MS = 40
 QUESTIONS = ["tenant-3y", "tenant-30d", "largest-3y", "largest-limit", "type-1y", "day", "count"]
-COLUMNS = ["requests", "bytes", "ms", "cpu_ms", "memory_mb", "program_mb", "files"]
+COLUMNS = ["requests", "bytes", "ms", "cpu_ms", "again_ms", "again_cpu_ms", "memory_mb", "program_mb", "files"]
 # The most files that a peer is asked about: beyond it takes minutes and most of this machine's memory to load them.
 DELTA_RS_BEARS = 1_000_000
 DUCKLAKE_BEARS = 10_000_000
@@ -30,13 +30,13 @@ def medians(answers):
 
 
 def show(name, figures):
-    numbers = "".join(f"{figures[column]:12,.0f}" for column in COLUMNS)
+    numbers = "".join(f"{figures[column]:13,.0f}" if column in figures else " " * 13 for column in COLUMNS)
     print(f"{name:20}{numbers}", flush=True)
 
 
 def our_side(tools, folder):
     bench = tools / "catalog_bench"
-    print(f"{'':20}" + "".join(f"{column.replace('_', ' '):>12}" for column in COLUMNS))
+    print(f"{'':20}" + "".join(f"{column.replace('_', ' '):>13}" for column in COLUMNS))
     for question in QUESTIONS:
         show(question, medians([ask(bench, folder, question) for _ in range(RUNS)]))
     cache = folder.with_suffix(".cache")
@@ -76,6 +76,7 @@ def ducklake_session(catalog):
     return f"""
 import duckdb, duckdb_extensions
 db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")
 duckdb_extensions.import_extension("ducklake", con=db)
 db.execute("LOAD ducklake")
 db.execute("ATTACH 'ducklake:{catalog}' AS lake (DATA_PATH '{catalog}.data')")
@@ -131,6 +132,7 @@ assert files > 0
 def main():
     tools, work, sizes = Path(sys.argv[1]), Path(sys.argv[2]), [int(size) for size in sys.argv[3:]]
     print(f"{date.today()}; {measure.machine()}; {LATENCY_MS} ms a request to tier, none to the peers; medians of {RUNS}")
+    print("again: the same question to the same process, with everything read anew")
     print("memory: the process's own, without the program's pages, which stand beside it; a peer's is all of its own")
     for files in sizes:
         for tenants in ["uniform", "zipf"]:

@@ -33,10 +33,10 @@ def alternate(commands, runs):
 def print_table(median, rows, sizes, first="tier"):
     """One line per command. `sizes` are bytes of output, by name; times are also in multiples of the first one's."""
     relative = f"time, {first} = 1"
-    print(f"{'':8}{'seconds':>9}{'rows/s':>12}{'CPU s':>8}{'peak MiB':>10}{'output MiB':>12}{relative:>16}")
+    print(f"{'':16}{'seconds':>9}{'rows/s':>12}{'CPU s':>8}{'peak MiB':>10}{'output MiB':>12}{relative:>16}")
     for name, (wall, cpu, peak) in median.items():
         ratio = wall / median[first][0]
-        print(f"{name:8}{wall:9.2f}{rows / wall:12,.0f}{cpu:8.1f}{peak:10.0f}{sizes[name] / 2**20:12.1f}{ratio:16.2f}")
+        print(f"{name:16}{wall:9.2f}{rows / wall:12,.0f}{cpu:8.1f}{peak:10.0f}{sizes[name] / 2**20:12.1f}{ratio:16.2f}")
 
 
 def tree_bytes(folder):

@@ -6,43 +6,79 @@ use bytes::Bytes;
 
 use super::leaf::{KEY, LEAF_FORMAT, LeafRef, LiveFile};
 use super::ranges::{self, RangeColumns};
-use super::table;
+use super::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, FileView, KeyRange, PackRef, StorageClass, sha256, timestamp_of_micros};
 use crate::store::Store;
 
-/// All files that a leaf was written with, by position; some may be gone since.
+/// A leaf that has been fetched, of which nothing is decoded yet.
 #[derive(Debug)]
-pub struct LeafTable {
+pub struct LeafFile {
     leaf: LeafRef,
-    batch: RecordBatch,
+    encoded: Encoded,
 }
 
-impl LeafTable {
+impl LeafFile {
     /// Of the bytes that the root names, and no others.
     pub async fn read(store: &Store, leaf: &LeafRef) -> Result<Self> {
-        let bytes = Self::fetch(store, leaf).await?;
-        Self::decode(leaf.clone(), bytes).with_context(|| format!("read leaf {}", store.address(&leaf.path)))
+        let bytes = store.cached(&leaf.sha256, store.get(&leaf.path)).await?;
+        Self::open(leaf.clone(), bytes).with_context(|| format!("read leaf {}", store.address(&leaf.path)))
     }
 
-    /// The leaf's bytes, unchecked.
-    pub(super) async fn fetch(store: &Store, leaf: &LeafRef) -> Result<Bytes> {
-        store.cached(&leaf.sha256, store.get(&leaf.path)).await
-    }
-
-    pub(super) fn decode(leaf: LeafRef, bytes: Bytes) -> Result<Self> {
+    fn open(leaf: LeafRef, bytes: Bytes) -> Result<Self> {
         if sha256(&bytes) != leaf.sha256 {
             return Err(Error::failed("its bytes are not those the root names (SHA-256 differs)")
                 .code("corrupt-leaf")
                 .hint("the object was damaged or replaced; restore it from a copy, or rebuild the catalog from the data files")
                 .command("tier rebuild --replace"));
         }
-        let (batch, format) = table::decode(bytes, KEY)?;
-        if format != LEAF_FORMAT {
-            let message = format!("its format is {format}; this tier reads {LEAF_FORMAT}");
+        let encoded = Encoded::open(bytes, KEY)?;
+        if encoded.value != LEAF_FORMAT {
+            let message = format!("its format is {}; this tier reads {LEAF_FORMAT}", encoded.value);
             return Err(Error::usage(message).hint("use a newer tier"));
         }
-        Ok(LeafTable { leaf, batch })
+        Ok(LeafFile { leaf, encoded })
+    }
+
+    /// Files the leaf was written with.
+    pub fn num_files(&self) -> usize {
+        self.encoded.num_rows()
+    }
+
+    /// What each file covers, those that are gone included, as far as the columns in SQL that `wanted` picks.
+    pub fn ranges(&self, wanted: impl Fn(&str) -> bool) -> Result<RangeColumns> {
+        RangeColumns::read(&self.encoded, wanted).with_context(|| self.phrase())
+    }
+
+    /// With everything it says of its files.
+    pub fn table(self) -> Result<LeafTable> {
+        let batch = self.encoded.columns(|_| true).with_context(|| self.phrase())?;
+        Ok(LeafTable { leaf: self.leaf, batch, positions: None })
+    }
+
+    /// With what it says of the files at these positions, which ascend.
+    pub fn table_of(self, positions: Vec<u32>) -> Result<LeafTable> {
+        let batch = self.encoded.rows(&positions).with_context(|| self.phrase())?;
+        Ok(LeafTable { leaf: self.leaf, batch, positions: Some(positions) })
+    }
+
+    fn phrase(&self) -> String {
+        format!("read leaf {}", self.leaf.path)
+    }
+}
+
+/// Files that a leaf was written with, by position; some may be gone since.
+#[derive(Debug)]
+pub struct LeafTable {
+    leaf: LeafRef,
+    batch: RecordBatch,
+    /// Of each row in the leaf; `None` where there is every row.
+    positions: Option<Vec<u32>>,
+}
+
+impl LeafTable {
+    pub async fn read(store: &Store, leaf: &LeafRef) -> Result<Self> {
+        LeafFile::read(store, leaf).await?.table()
     }
 
     pub fn leaf(&self) -> &LeafRef {
@@ -53,22 +89,16 @@ impl LeafTable {
         self.leaf
     }
 
-    /// What each file covers, those that are gone included.
-    pub fn ranges(&self) -> Result<RangeColumns> {
-        RangeColumns::of(&self.batch)
-    }
-
     /// The files at the positions that `wanted` picks and that are still alive, each with its position and the version
     /// that added it.
-    pub fn files(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
+    pub fn files(&self, wanted: impl Fn(u32) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
         self.pick(wanted).with_context(|| format!("read leaf {}", self.leaf.path))
     }
 
     /// Hands out the path of each file that is still alive, with that of its pack.
     pub fn paths(&self, mut take: impl FnMut(&str, Option<&str>) -> Result<()>) -> Result<()> {
         let (path, packs) = (table::texts(&self.batch, "path")?, packs(&self.batch)?);
-        let mut alive = (0..self.batch.num_rows()).filter(|&row| self.is_alive(row));
-        alive.try_for_each(|row| take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str())))
+        self.alive().try_for_each(|(row, _)| take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str())))
     }
 
     /// The files at these ascending positions that are still alive, with what a commit needs to remove them.
@@ -76,7 +106,7 @@ impl LeafTable {
         if positions.is_empty() {
             return Ok(Vec::new());
         }
-        let files = self.files(|row| positions.binary_search(&(row as u32)).is_ok())?;
+        let files = self.files(|position| positions.binary_search(&position).is_ok())?;
         let live = |(position, _, file)| LiveFile { leaf: self.leaf.path.clone(), position, file };
         Ok(files.into_iter().map(live).collect())
     }
@@ -84,8 +114,7 @@ impl LeafTable {
     /// Each file that is still alive with its position, looked at in place, in the leaf's order.
     pub fn views(&self) -> Result<impl Iterator<Item = Result<(u32, FileView<'_>)>> + use<'_>> {
         let view = self.view().with_context(|| format!("read leaf {}", self.leaf.path))?;
-        let alive = (0..self.batch.num_rows()).filter(|&row| self.is_alive(row));
-        Ok(alive.map(move |row| Ok((row as u32, view(row)?))))
+        Ok(self.alive().map(move |(row, position)| Ok((position, view(row)?))))
     }
 
     /// Of a row, whether or not its file is still alive.
@@ -113,11 +142,14 @@ impl LeafTable {
         })
     }
 
-    fn is_alive(&self, row: usize) -> bool {
-        self.leaf.deleted.binary_search(&(row as u32)).is_err()
+    /// The rows of files that are still alive, each with its position.
+    fn alive(&self) -> impl Iterator<Item = (usize, u32)> {
+        let position = |row: usize| self.positions.as_ref().map_or(row as u32, |positions| positions[row]);
+        let rows = (0..self.batch.num_rows()).map(move |row| (row, position(row)));
+        rows.filter(|(_, position)| self.leaf.deleted.binary_search(position).is_err())
     }
 
-    fn pick(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
+    fn pick(&self, wanted: impl Fn(u32) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
         let batch = &self.batch;
         let view = self.view()?;
         let (ts_min, ts_max) = (
@@ -128,9 +160,9 @@ impl LeafTable {
         let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
         let packs = packs(batch)?;
         let version = table::optional::<UInt64Type>(batch, "added_version")?;
-        (0..batch.num_rows())
-            .filter(|&row| wanted(row) && self.is_alive(row))
-            .map(|row| {
+        self.alive()
+            .filter(|&(_, position)| wanted(position))
+            .map(|(row, position)| {
                 let view = view(row)?;
                 let file = DataFile {
                     path: view.path.to_owned(),
@@ -146,7 +178,7 @@ impl LeafTable {
                     class_since: view.class_since,
                     pack: packs(row),
                 };
-                Ok((row as u32, version(row).unwrap_or(self.leaf.added_version), file))
+                Ok((position, version(row).unwrap_or(self.leaf.added_version), file))
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMic
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use jiff::civil::Date;
 
-use super::table;
+use super::table::{self, Encoded};
 use crate::error::{Error, Result};
 use crate::model::{DataFile, KeyRange, date_of_days, days_of_date};
 
@@ -56,30 +56,35 @@ pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
-/// The columns of [`encode`] as they lie in a catalog file.
+/// Columns of [`encode`] as they lie in a catalog file.
 #[derive(Debug, Clone)]
 pub struct RangeColumns {
-    pub tenants: KeyRange<ArrayRef>,
-    pub event_types: KeyRange<ArrayRef>,
-    /// `Date32`.
-    pub dates: KeyRange<ArrayRef>,
-    /// Microseconds, UTC.
-    pub ts: KeyRange<ArrayRef>,
+    /// By the name of the column in SQL, whose type they have, times in UTC.
+    pub ranges: Vec<(&'static str, KeyRange<ArrayRef>)>,
     pub rows: ArrayRef,
 }
 
+/// Of a column in SQL its least and greatest values in a catalog file.
+const COLUMNS: [(&str, [&str; 2]); 4] = [
+    ("date", ["date_min", "date_max"]),
+    ("tenant_id", ["tenant_min", "tenant_max"]),
+    ("event_type", ["event_type_min", "event_type_max"]),
+    ("ts", ["ts_min", "ts_max"]),
+];
+
 impl RangeColumns {
-    pub fn of(batch: &RecordBatch) -> Result<Self> {
-        let range = |min, max| -> Result<KeyRange<ArrayRef>> {
-            Ok(KeyRange { min: table::column(batch, min)?.clone(), max: table::column(batch, max)?.clone() })
+    /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
+    pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let wanted: Vec<_> = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).collect();
+        let is_read = |name: &str| name == "rows" || wanted.iter().any(|(_, ends)| ends.contains(&name));
+        let batch = file.columns(is_read)?;
+        let range = |(column, [min, max]): (&'static str, [&str; 2])| -> Result<_> {
+            let range =
+                KeyRange { min: table::column(&batch, min)?.clone(), max: table::column(&batch, max)?.clone() };
+            Ok((column, range))
         };
-        Ok(RangeColumns {
-            tenants: range("tenant_min", "tenant_max")?,
-            event_types: range("event_type_min", "event_type_max")?,
-            dates: range("date_min", "date_max")?,
-            ts: range("ts_min", "ts_max")?,
-            rows: table::column(batch, "rows")?.clone(),
-        })
+        let rows = table::column(&batch, "rows")?.clone();
+        Ok(RangeColumns { ranges: wanted.into_iter().map(range).collect::<Result<_>>()?, rows })
     }
 }
 

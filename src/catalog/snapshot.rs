@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{Operation, RootDocument};
 use super::expired::Stub;
 use super::leaf::{FileAudit, LeafRef, Listed, LiveFile, read_audits, read_leaf};
-use super::leaf_table::LeafTable;
+use super::leaf_table::{LeafFile, LeafTable};
 use super::ledger;
 use super::root::Root;
 use super::root_cache;
@@ -267,17 +267,19 @@ impl Snapshot {
             .await
     }
 
-    /// These leaves one after the other. Some of them are fetched ahead, but only the one at hand is decoded.
-    pub fn tables(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafTable>> + Send + use<> {
+    /// These leaves one after the other, of which some are fetched ahead.
+    pub fn leaf_files(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafFile>> + Send + use<> {
         let store = self.store.clone();
-        let fetch = move |leaf: LeafRef| {
+        let read = move |leaf: LeafRef| {
             let store = store.clone();
-            async move { LeafTable::fetch(&store, &leaf).await.map(|bytes| (store.address(&leaf.path), leaf, bytes)) }
+            async move { LeafFile::read(&store, &leaf).await }
         };
-        futures::stream::iter(leaves).map(fetch).buffered(LEAF_READS_IN_FLIGHT).map(|fetched| {
-            let (address, leaf, bytes) = fetched?;
-            LeafTable::decode(leaf, bytes).with_context(|| format!("read leaf {address}"))
-        })
+        futures::stream::iter(leaves).map(read).buffered(LEAF_READS_IN_FLIGHT)
+    }
+
+    /// As [`Snapshot::leaf_files`], decoded when it is their turn: memory holds one of them so.
+    pub fn tables(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafTable>> + Send + use<> {
+        self.leaf_files(leaves).map(|file| file?.table())
     }
 
     /// Looks at each live file of the leaves that `keep` picks, in place and in the leaves' order: memory is that of one

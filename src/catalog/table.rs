@@ -1,17 +1,21 @@
 //! Record batches to the bytes of a small Parquet file and back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use crate::error::{Context, Error, Result};
 
@@ -23,14 +27,10 @@ pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
 }
 
-/// One row group: these files are read whole.
+/// One row group: these files are fetched whole.
 pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_key_value_metadata(Some(vec![KeyValue::new(key.to_owned(), value)]))
-        .build();
     let mut bytes = Vec::new();
+    let properties = properties(batch, KeyValue::new(key.to_owned(), value));
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer =
         ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options).context("encode a catalog file")?;
@@ -39,38 +39,102 @@ pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// The batch and the text stored under `key`.
-pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
-    decode_columns(bytes, key, |_| true)
+/// Differences take less room than zstd leaves of the numbers, and a column without a codec is read without setting one
+/// up, which of a leaf's small columns is most of the work.
+fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_enabled(false)
+        .set_encoding(Encoding::DELTA_BINARY_PACKED)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_key_value_metadata(Some(vec![pair]));
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let Some(texts) = column.as_string_opt::<i32>() else { continue };
+        let name = ColumnPath::from(field.name().as_str());
+        let distinct = texts.iter().collect::<HashSet<_>>().len();
+        properties = match distinct * 2 > texts.len() {
+            true => properties
+                .set_column_encoding(name.clone(), Encoding::DELTA_BYTE_ARRAY)
+                .set_column_compression(name, Compression::ZSTD(ZstdLevel::default())),
+            false => properties
+                .set_column_encoding(name.clone(), Encoding::PLAIN)
+                .set_column_dictionary_enabled(name, true),
+        };
+    }
+    properties.build()
 }
 
-/// As [`decode`], of the columns that `wanted` picks by their names; no others are decoded.
-pub fn decode_columns(bytes: Bytes, key: &str, wanted: impl Fn(&str) -> bool) -> Result<(RecordBatch, String)> {
-    // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).context("read a catalog file")?;
-    let metadata = builder.metadata().file_metadata().clone();
-    let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
-    let value = metadata
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
-        .and_then(|pair| pair.value.clone())
-        .ok_or_else(|| Error::failed(format!("the file has no `{key}` in its metadata: it is no catalog file")))?;
-    let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.map(|(column, _)| column).collect::<Vec<_>>());
-    let reader = builder.with_projection(mask).with_batch_size(rows.max(1)).build().context("read a catalog file")?;
-    let schema = reader.schema();
-    let batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
-    Ok((concat_batches(&schema, &batches).context("decode a catalog file")?, value))
+/// The batch and the text stored under `key`.
+pub fn decode(bytes: Bytes, key: &str) -> Result<(RecordBatch, String)> {
+    let encoded = Encoded::open(bytes, key)?;
+    Ok((encoded.columns(|_| true)?, encoded.value))
+}
+
+/// A file of which nothing but the footer is decoded.
+#[derive(Debug)]
+pub struct Encoded {
+    bytes: Bytes,
+    metadata: ArrowReaderMetadata,
+    /// The text stored under the key.
+    pub value: String,
+}
+
+impl Encoded {
+    pub fn open(bytes: Bytes, key: &str) -> Result<Self> {
+        let metadata = footer(&bytes)?;
+        let value = value_of(&metadata, key)
+            .ok_or_else(|| Error::failed(format!("the file has no `{key}` in its metadata: it is no catalog file")))?;
+        Ok(Encoded { bytes, metadata, value })
+    }
+
+    pub fn num_rows(&self) -> usize {
+        usize::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// The columns that `wanted` picks by their names.
+    pub fn columns(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
+        self.read(wanted, None)
+    }
+
+    /// All columns of these rows, which ascend.
+    pub fn rows(&self, rows: &[u32]) -> Result<RecordBatch> {
+        let ranges = rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1);
+        self.read(|_| true, Some(RowSelection::from_consecutive_ranges(ranges, self.num_rows())))
+    }
+
+    fn read(&self, wanted: impl Fn(&str) -> bool, selection: Option<RowSelection>) -> Result<RecordBatch> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+        let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
+        let columns = columns.map(|(column, _)| column).collect::<Vec<_>>();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
+        let mut builder = builder.with_projection(mask).with_batch_size(self.num_rows().max(1));
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        let reader = builder.build().context("read a catalog file")?;
+        let schema = reader.schema();
+        let mut batches: Vec<_> = reader.collect::<Result<_, _>>().context("decode a catalog file")?;
+        match batches.len() {
+            1 => Ok(batches.remove(0)),
+            _ => concat_batches(&schema, &batches).context("decode a catalog file"),
+        }
+    }
 }
 
 /// The text stored under `key`, without decoding any rows; `None` when there is none.
 pub fn value(bytes: Bytes, key: &str) -> Result<Option<String>> {
+    Ok(value_of(&footer(&bytes)?, key))
+}
+
+fn footer(bytes: &Bytes) -> Result<ArrowReaderMetadata> {
+    // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&bytes, options).context("read a catalog file")?;
-    let pairs = metadata.metadata().file_metadata().key_value_metadata();
-    Ok(pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone()))
+    ArrowReaderMetadata::load(bytes, options).context("read a catalog file")
+}
+
+fn value_of(metadata: &ArrowReaderMetadata, key: &str) -> Option<String> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.clone()
 }
 
 /// The texts of a column.

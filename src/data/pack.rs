@@ -10,12 +10,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::catalog::{Covered, table};
+use crate::catalog::Covered;
+use crate::catalog::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Key, KeyRange, PackRef, Partition, date_of_days, days_of_date};
 use crate::store::Store;
@@ -157,7 +158,7 @@ async fn fetch(store: &Store, path: &str, parts: &[(usize, PackRef)]) -> Result<
         let at = (pack.offset - start) as usize;
         let middle = at + pack.cells_bytes as usize;
         let cells = bytes.slice(at..middle);
-        let cells = if cells.is_empty() { Vec::new() } else { decode(cells)? };
+        let cells = if cells.is_empty() { Vec::new() } else { decode(&open(cells)?)? };
         let footer = bytes.slice(middle..middle + pack.footer_bytes as usize);
         Ok((*index, Packed { cells, footer, replaces: Vec::new() }))
     };
@@ -192,8 +193,9 @@ fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
 
 /// The cells of an encoded list with the names of the files that each was made of; `None` of a list that does not say.
 pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Option<Replaced>)> {
-    let cells = decode(bytes.clone())?;
-    let (batch, _) = table::decode_columns(bytes, KEY, |column| column == REPLACES)?;
+    let encoded = open(bytes)?;
+    let cells = decode(&encoded)?;
+    let batch = encoded.columns(|column| column == REPLACES)?;
     let replaces = match batch.column_by_name(REPLACES) {
         None => None,
         Some(_) => {
@@ -205,11 +207,16 @@ pub(super) fn decode_with_replaced(bytes: Bytes) -> Result<(Vec<CellRows>, Optio
     Ok((cells, replaces))
 }
 
-fn decode(bytes: Bytes) -> Result<Vec<CellRows>> {
-    let (batch, format): (RecordBatch, String) = table::decode_columns(bytes, KEY, |column| column != REPLACES)?;
-    if format != FORMAT {
-        return Err(Error::usage(format!("its format is {format}; this tier reads {FORMAT}")).hint("use a newer tier"));
+fn open(bytes: Bytes) -> Result<Encoded> {
+    let encoded = Encoded::open(bytes, KEY)?;
+    match encoded.value.as_str() {
+        FORMAT => Ok(encoded),
+        other => Err(Error::usage(format!("its format is {other}; this tier reads {FORMAT}")).hint("use a newer tier")),
     }
+}
+
+fn decode(encoded: &Encoded) -> Result<Vec<CellRows>> {
+    let batch = encoded.columns(|column| column != REPLACES)?;
     let (tenant, event_type) = (table::texts(&batch, "tenant_id")?, table::texts(&batch, "event_type")?);
     let date = table::numbers::<Date32Type>(&batch, "date")?;
     let (first_row, rows) =

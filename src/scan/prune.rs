@@ -61,7 +61,7 @@ impl Pruner {
     }
 
     /// Which rows of these columns may stand for matching rows.
-    pub fn mask(&self, columns: &RangeColumns) -> Result<Vec<bool>> {
+    pub fn mask(&self, columns: RangeColumns) -> Result<Vec<bool>> {
         match &self.0 {
             Some(pruning) => pruning.prune(&Ranges::of(columns)?),
             None => Ok(vec![true; columns.rows.len()]),
@@ -103,15 +103,9 @@ fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
     items.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect()
 }
 
-/// Minimum and maximum of one column, per leaf or file.
-struct Range {
-    column: &'static str,
-    min: ArrayRef,
-    max: ArrayRef,
-}
-
+/// Least and greatest values of columns, per leaf or file.
 struct Ranges {
-    ranges: [Range; 4],
+    ranges: Vec<(&'static str, KeyRange<ArrayRef>)>,
     rows: ArrayRef,
     zeros: ArrayRef,
 }
@@ -127,39 +121,27 @@ impl Ranges {
         fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
             Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
         }
+        let tenants = KeyRange { min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) };
+        let event_types = KeyRange { min: text(known, |k| k.event_types.min), max: text(known, |k| k.event_types.max) };
         Ranges {
-            ranges: [
-                Range { column: "date", min: date(|k| k.dates.min), max: date(|k| k.dates.max) },
-                Range { column: "tenant_id", min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) },
-                Range {
-                    column: "event_type",
-                    min: text(known, |k| k.event_types.min),
-                    max: text(known, |k| k.event_types.max),
-                },
-                Range { column: "ts", min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) },
+            ranges: vec![
+                ("date", KeyRange { min: date(|k| k.dates.min), max: date(|k| k.dates.max) }),
+                ("tenant_id", tenants),
+                ("event_type", event_types),
+                ("ts", KeyRange { min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) }),
             ],
             rows: Arc::new(UInt64Array::from_iter_values(known.iter().map(|k| k.rows))),
             zeros: Arc::new(UInt64Array::from_value(0, known.len())),
         }
     }
 
-    fn of(columns: &RangeColumns) -> Result<Self> {
-        let range =
-            |column, range: &KeyRange<ArrayRef>| Range { column, min: range.min.clone(), max: range.max.clone() };
-        Ok(Ranges {
-            ranges: [
-                range("date", &columns.dates),
-                range("tenant_id", &columns.tenants),
-                range("event_type", &columns.event_types),
-                range("ts", &columns.ts),
-            ],
-            rows: cast(&columns.rows, &DataType::UInt64)?,
-            zeros: Arc::new(UInt64Array::from_value(0, columns.rows.len())),
-        })
+    fn of(RangeColumns { ranges, rows }: RangeColumns) -> Result<Self> {
+        let zeros = Arc::new(UInt64Array::from_value(0, rows.len()));
+        Ok(Ranges { ranges, rows: cast(&rows, &DataType::UInt64)?, zeros })
     }
 
-    fn range(&self, column: &Column) -> Option<&Range> {
-        self.ranges.iter().find(|range| range.column == column.name)
+    fn range(&self, column: &Column) -> Option<&KeyRange<ArrayRef>> {
+        self.ranges.iter().find(|(name, _)| *name == column.name).map(|(_, range)| range)
     }
 }
 

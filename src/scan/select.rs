@@ -12,7 +12,7 @@ use super::needed::Needed;
 use super::packs::Packs;
 use super::prune::{Pruner, matching};
 use super::reader::WHOLE_FILE_BYTES;
-use crate::catalog::{LeafRef, LeafTable, Snapshot};
+use crate::catalog::{LeafFile, LeafRef, LeafTable, Snapshot};
 use crate::data::pack::CellRows;
 use crate::error::Error;
 use crate::model::{DataFile, StorageClass};
@@ -47,16 +47,16 @@ impl Selector {
     /// What is needed of each of these leaves, in their order.
     pub fn of_leaves(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<OfLeaf>> + Send + use<> {
         let selector = self.clone();
-        let select = move |table: Result<LeafTable, Error>| {
+        let select = move |file: Result<LeafFile, Error>| {
             let selector = selector.clone();
-            async move { selector.of_leaf(table.map_err(external)?).await }
+            async move { selector.of_leaf(file.map_err(external)?).await }
         };
-        self.snapshot.tables(leaves).map(select).buffered(LEAVES_AT_ONCE)
+        self.snapshot.leaf_files(leaves).map(select).buffered(LEAVES_AT_ONCE)
     }
 
-    async fn of_leaf(&self, table: LeafTable) -> Result<OfLeaf> {
-        let mask = self.pruner.mask(&table.ranges().map_err(external)?)?;
-        let files = table.files(|row| mask[row]).map_err(external)?.into_iter().map(|(_, _, file)| file);
+    async fn of_leaf(&self, file: LeafFile) -> Result<OfLeaf> {
+        let table = self.may_match(file)?;
+        let files = table.files(|_| true).map_err(external)?.into_iter().map(|(_, _, file)| file);
         let is_wanted =
             |file: &DataFile| self.classes.contains(&file.storage_class) && !self.left_out.contains(&file.path);
         let (bundles, mut cells): (Vec<_>, Vec<_>) = files.filter(is_wanted).partition(DataFile::is_bundle);
@@ -67,6 +67,19 @@ impl Selector {
         let mut needed: Vec<Needed> = cells.into_iter().map(Needed::whole).collect();
         needed.extend(self.slice(bundles).await?);
         Ok(OfLeaf { leaf: table.into_leaf(), needed })
+    }
+
+    /// The files of a leaf that may match. What the leaf says of others is not decoded, beyond the columns that decide.
+    fn may_match(&self, file: LeafFile) -> Result<LeafTable> {
+        if !self.pruner.prunes() {
+            return file.table().map_err(external);
+        }
+        let mask = self.pruner.mask(file.ranges(|column| self.filtered.contains(column)).map_err(external)?)?;
+        let positions: Vec<u32> = (0..).zip(mask).filter(|(_, may_match)| *may_match).map(|(row, _)| row).collect();
+        match positions.len() == file.num_files() {
+            true => file.table().map_err(external),
+            false => file.table_of(positions).map_err(external),
+        }
     }
 
     /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.

@@ -166,6 +166,12 @@ impl Store {
         self.relayered(decorate(self.base.clone()), self.time)
     }
 
+    /// The same archive behind `decorate`, which a simulation's own requests do not meet, as over a network to a store
+    /// that has classes.
+    pub fn behind(&self, decorate: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Store { inner: decorate(self.inner.clone()), ..self.clone() }
+    }
+
     /// The same archive, where simulated classes take `time` for theirs.
     pub fn at(&self, time: ClassTime) -> Self {
         self.relayered(self.base.clone(), time)

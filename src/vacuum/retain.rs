@@ -250,7 +250,7 @@ impl Lost {
         let leaves = unread.iter().map(|gone| gone.leaf.clone()).collect();
         let mut tables = std::pin::pin!(snapshot.tables(leaves).zip(futures::stream::iter(unread)));
         while let Some((table, Gone { positions, .. })) = tables.next().await {
-            let is_gone = |at: usize| positions.as_ref().is_none_or(|gone| gone.binary_search(&(at as u32)).is_ok());
+            let is_gone = |at: u32| positions.as_ref().is_none_or(|gone| gone.binary_search(&at).is_ok());
             for (_, version, file) in table?.files(is_gone)? {
                 lost.oldest = lost.oldest.min(version);
                 if lost.hold.is_none() {

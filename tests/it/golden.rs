@@ -15,7 +15,7 @@ use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::data::pack::{self, CellRows, PackBuilder, Packed};
 use tier::model::{
-    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, HotRead, KeyRange, Mapping, Reason, Schema, StorageClass,
+    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, HotRead, KeyRange, Mapping, PackRef, Reason, Schema, StorageClass,
 };
 use tier::progress::{Silent, Stop};
 use tier::store::{ClassTime, Layout, Store};
@@ -178,10 +178,6 @@ async fn an_archive_of_format_1_reads_as_it_was_written() {
     reads_as_it_was_written(FIRST, async |ctx| write_archive(ctx).await).await;
     reads_as_it_was_written(SEALS, async |ctx| write_seals(ctx).await).await;
     let store = reads_as_it_was_written(CLASSES, async |ctx| write_classes(ctx).await).await;
-    let files = Snapshot::open(&store).await.unwrap().files(|_| true).await.unwrap();
-    let bundle: Vec<DataFile> = files.into_iter().filter(DataFile::is_bundle).collect();
-    let packed = pack::read(&store, &bundle).await.unwrap().remove(0).expect("a bundle has a pack");
-    assert_eq!((packed.cells.len(), packed.cells[0].rows, &packed.footer[..]), (1, bundle[0].rows, &b"footer"[..]));
     let expired = Snapshot::at_version(&store, 1).await.expect_err("it has expired");
     assert_eq!(expired.stable_code(), "expired-version");
 }
@@ -199,8 +195,24 @@ async fn reads_as_it_was_written(name: &str, write: impl AsyncFn(&Context) -> Sn
         ours.leaf_bytes = theirs.leaf_bytes;
     }
     assert_eq!(golden.root(), &expected);
-    assert_eq!(golden.files(|_| true).await.unwrap(), today.files(|_| true).await.unwrap());
+    let (theirs, ours) = (golden.files(|_| true).await.unwrap(), today.files(|_| true).await.unwrap());
+    let plain = |files: &[DataFile]| files.iter().map(without_sizes_in_packs).collect::<Vec<_>>();
+    assert_eq!(plain(&theirs), plain(&ours));
+    let mut bundles = 0;
+    for (theirs, ours) in theirs.into_iter().zip(ours).filter(|(file, _)| file.is_bundle()) {
+        let theirs = pack::read(&store, &[theirs]).await.unwrap().remove(0).expect("a bundle has a pack");
+        let ours = pack::read(&ctx.store, &[ours]).await.unwrap().remove(0).expect("a bundle has a pack");
+        assert_eq!((theirs.cells, theirs.footer), (ours.cells, ours.footer));
+        bundles += 1;
+    }
+    assert_eq!(bundles, usize::from(name == CLASSES));
     store
+}
+
+/// What a pack holds has no bytes of its own to keep: how they are encoded is free.
+fn without_sizes_in_packs(file: &DataFile) -> DataFile {
+    let pack = file.pack.clone().map(|pack| PackRef { offset: 0, cells_bytes: 0, footer_bytes: 0, ..pack });
+    DataFile { pack, ..file.clone() }
 }
 
 #[tokio::test]
@@ -230,7 +242,7 @@ async fn is_written_as_it_was(name: &str, write: impl AsyncFn(&Context) -> Snaps
             assert_eq!(ours.schema(), theirs.schema(), "{path}");
             assert_eq!(our_texts, their_texts, "{path}");
             assert_eq!(without_digests(&ours), without_digests(&theirs), "{path}");
-        } else {
+        } else if !path.ends_with(".pack") {
             assert_eq!(today, golden, "{path}");
         }
     }
@@ -264,8 +276,9 @@ fn blank_digest(document: &str) -> String {
 }
 
 fn without_digests(batch: &RecordBatch) -> RecordBatch {
+    let of_bytes = ["sha256", "leaf_bytes", "pack_offset", "pack_cells_bytes", "pack_footer_bytes"];
     let keep: Vec<usize> = (0..batch.num_columns())
-        .filter(|&column| !matches!(batch.schema().field(column).name().as_str(), "sha256" | "leaf_bytes"))
+        .filter(|&column| !of_bytes.contains(&batch.schema().field(column).name().as_str()))
         .collect();
     batch.project(&keep).unwrap()
 }
