@@ -66,7 +66,7 @@ pub async fn status(snapshot: &Snapshot) -> Result<Status> {
     let document = &snapshot.root().document;
     let mut dates: Option<(Date, Date)> = None;
     let (mut tenants, mut event_types): (Sums, Sums) = Default::default();
-    let mut tables = snapshot.tables(snapshot.root().leaves.clone());
+    let mut tables = snapshot.tables(snapshot.root().leaves.to_vec());
     while let Some(table) = tables.try_next().await? {
         let mut bundles = Vec::new();
         for view in table.views()? {

@@ -185,14 +185,13 @@ pub async fn make(ctx: &Context, files: u64, tenants: Tenants) -> Result<()> {
             leaves.extend(written.into_iter().map(|leaf| LeafRef { added_version, ..leaf }));
         }
     }
-    let root = Root { document: document(newest, &leaves), leaves };
+    let root = Root { document: document(newest, &leaves), leaves: leaves.into() };
     ctx.store
         .put(Layout::TABLE, format!(r#"{{"format_version": 1, "table_id": "{}"}}"#, root.document.table_id))
         .await?;
     ctx.store.put_if_absent(&Layout::root(newest), root.encode()?).await?;
     ctx.store.put(Layout::HINT, format!(r#"{{"version": {newest}}}"#)).await?;
-    let files: u64 = root.leaves.iter().map(|leaf| leaf.files).sum();
-    println!("{files} files in {} leaves", root.leaves.len());
+    println!("{} files in {} leaves", root.leaves.files(), root.leaves.len());
     Ok(())
 }
 

@@ -107,8 +107,7 @@ fn sql(question: &str) -> Result<String> {
 }
 
 fn shape(snapshot: &Snapshot) -> Shape {
-    let files = snapshot.root().leaves.iter().map(|leaf| leaf.files).sum();
-    Shape::new(files, Tenants::Uniform)
+    Shape::new(snapshot.root().leaves.files(), Tenants::Uniform)
 }
 
 /// Of all threads of this process.

@@ -271,7 +271,7 @@ async fn next_root(
         oldest_version: leaf.oldest_version.min(version),
         ..leaf
     }));
-    Ok(Ok(Root { document, leaves: kept }))
+    Ok(Ok(Root { document, leaves: kept.into() }))
 }
 
 /// Unseals dates that lost events to a revert, while the hot tier may still have them; notes which dates are no mirror of

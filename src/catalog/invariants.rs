@@ -1,23 +1,39 @@
 //! What must hold of every root: checked before it is written and after it is read.
 
+use arrow::array::AsArray;
+use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
+
+use super::leaf_list;
 use super::root::Root;
+use super::table;
 use crate::error::{Error, Result};
 
 /// Each invariant by name, and whether it holds.
 pub fn check(root: &Root) -> Result<()> {
-    let document = &root.document;
-    let leaves = &root.leaves;
-    let sum = |get: fn(&super::LeafRef) -> u64| leaves.iter().map(get).sum::<u64>();
+    let (document, leaves) = (&root.document, &root.leaves);
+    let batch = leaves.batch();
     let totals = |get: fn(&super::Totals) -> u64| document.totals.values().map(get).sum::<u64>();
+    let all = |holds: &dyn Fn(usize) -> bool| (0..batch.num_rows()).all(holds);
+    let files = table::numbers::<Int64Type>(batch, "files")?;
+    let added = table::numbers::<Int64Type>(batch, "added_version")?;
+    let oldest = table::optional::<Int64Type>(batch, "oldest_version")?;
+    let (date_min, date_max) =
+        (table::numbers::<Date32Type>(batch, "date_min")?, table::numbers::<Date32Type>(batch, "date_max")?);
+    let (ts_min, ts_max) = (
+        table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?,
+        table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?,
+    );
+    let deleted = leaf_list::deleted(batch)?;
+    let ascends = |row| deleted.value(row).as_primitive::<UInt32Type>().values().is_sorted_by(|a, b| a < b);
     let held = [
-        ("totals count the leaves' files", sum(|l| l.files) == totals(|t| t.files)),
-        ("totals count the leaves' rows", sum(|l| l.rows) == totals(|t| t.rows)),
-        ("totals count the leaves' bytes", sum(|l| l.size_bytes) == totals(|t| t.bytes)),
-        ("no leaf is empty", leaves.iter().all(|l| l.files > 0)),
-        ("no leaf is newer than its root", leaves.iter().all(|l| l.added_version <= document.version)),
-        ("no leaf is older than its files", leaves.iter().all(|l| l.oldest_version <= l.added_version)),
-        ("deleted positions ascend", leaves.iter().all(|l| l.deleted.is_sorted_by(|a, b| a < b))),
-        ("ranges are not reversed", leaves.iter().all(|l| l.dates.min <= l.dates.max && l.ts.min <= l.ts.max)),
+        ("totals count the leaves' files", leaves.files() == totals(|t| t.files)),
+        ("totals count the leaves' rows", leaves.rows() == totals(|t| t.rows)),
+        ("totals count the leaves' bytes", leaves.size_bytes() == totals(|t| t.bytes)),
+        ("no leaf is empty", all(&|row| files(row) > 0)),
+        ("no leaf is newer than its root", all(&|row| added(row) as u64 <= document.version)),
+        ("no leaf is older than its files", all(&|row| oldest(row).is_none_or(|oldest| oldest <= added(row)))),
+        ("deleted positions ascend", all(&ascends)),
+        ("ranges are not reversed", all(&|row| date_min(row) <= date_max(row) && ts_min(row) <= ts_max(row))),
         ("the first version alone has no parent", (document.version == 1) == document.parent_sha256.is_none()),
         ("the gc floor is not ahead of the version", document.gc_floor <= document.version),
     ];

@@ -21,6 +21,7 @@ mod document;
 mod expired;
 mod invariants;
 mod leaf;
+mod leaf_list;
 mod leaf_table;
 mod lease;
 mod ledger;
@@ -38,6 +39,7 @@ pub use expired::Stub;
 pub use leaf::{
     FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf, write_leaves,
 };
+pub use leaf_list::LeafList;
 pub use leaf_table::{LeafFile, LeafTable};
 pub use lease::{Lease, LiveRun, this_host};
 pub use ledger::read as read_ledger;

@@ -77,14 +77,17 @@ impl RangeColumns {
     pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let wanted: Vec<_> = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).collect();
         let is_read = |name: &str| name == "rows" || wanted.iter().any(|(_, ends)| ends.contains(&name));
-        let batch = file.columns(is_read)?;
+        Self::of(&file.columns(is_read)?, |column| wanted.iter().any(|(name, _)| *name == column))
+    }
+
+    /// As [`RangeColumns::read`], where they are decoded already.
+    pub fn of(batch: &RecordBatch, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let range = |(column, [min, max]): (&'static str, [&str; 2])| -> Result<_> {
-            let range =
-                KeyRange { min: table::column(&batch, min)?.clone(), max: table::column(&batch, max)?.clone() };
+            let range = KeyRange { min: table::column(batch, min)?.clone(), max: table::column(batch, max)?.clone() };
             Ok((column, range))
         };
-        let rows = table::column(&batch, "rows")?.clone();
-        Ok(RangeColumns { ranges: wanted.into_iter().map(range).collect::<Result<_>>()?, rows })
+        let ranges = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).map(range).collect::<Result<_>>()?;
+        Ok(RangeColumns { ranges, rows: table::column(batch, "rows")?.clone() })
     }
 }
 
@@ -99,13 +102,25 @@ pub struct Ranges {
 /// The ranges of keys and dates of one row, in place.
 pub type KeysInPlace<'a> = (KeyRange<&'a str>, KeyRange<&'a str>, KeyRange<Date>);
 
+/// Fails where a date is none.
+pub fn check_dates(batch: &RecordBatch) -> Result<()> {
+    for name in ["date_min", "date_max"] {
+        let days = table::numbers::<Date32Type>(batch, name)?;
+        (0..batch.num_rows()).try_for_each(|row| date(days(row)).map(drop))?;
+    }
+    Ok(())
+}
+
+fn date(days: i32) -> Result<Date> {
+    date_of_days(days).ok_or_else(|| Error::failed("a date in a catalog file is out of range"))
+}
+
 /// Tenants, event types and dates of a row, without making anything of them.
 pub fn keys<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> Result<KeysInPlace<'a>> + use<'a>> {
     let (tenant_min, tenant_max) = (table::texts(batch, "tenant_min")?, table::texts(batch, "tenant_max")?);
     let (type_min, type_max) = (table::texts(batch, "event_type_min")?, table::texts(batch, "event_type_max")?);
     let date_min = table::numbers::<Date32Type>(batch, "date_min")?;
     let date_max = table::numbers::<Date32Type>(batch, "date_max")?;
-    let date = |days| date_of_days(days).ok_or_else(|| Error::failed("a date in a catalog file is out of range"));
     Ok(move |row| {
         let tenants = KeyRange { min: tenant_min(row), max: tenant_max(row) };
         let event_types = KeyRange { min: type_min(row), max: type_max(row) };

@@ -122,7 +122,7 @@ pub async fn commit_rebuilt(ctx: &Ctx, remains: &Remains, rebuilt: Rebuilt) -> R
         oldest_version: version,
         ..leaf
     });
-    let mut root = Root { document, leaves: leaves.collect() };
+    let mut root = Root { document, leaves: leaves.collect::<Vec<_>>().into() };
     let layout = Layout::for_run(version - 1, &ctx.random.id());
     ledger::spill(store, &layout, &mut root.document).await?;
     invariants::check(&root)?;

@@ -111,7 +111,7 @@ impl Snapshot {
 
     /// What is before the first version: no event.
     pub fn empty(store: &Store) -> Self {
-        Self::committed(store, Root { document: RootDocument::empty(), leaves: Vec::new() }, String::new())
+        Self::committed(store, Root { document: RootDocument::empty(), leaves: Vec::new().into() }, String::new())
     }
 
     /// The newest version of an archive that must exist.
@@ -176,7 +176,7 @@ impl Snapshot {
 
     /// The same version as if these were all of its leaves: to be read, not to be built upon.
     pub fn with_leaves(&self, leaves: Vec<LeafRef>) -> Self {
-        let root = Root { document: self.root.document.clone(), leaves };
+        let root = Root { document: self.root.document.clone(), leaves: leaves.into() };
         Snapshot { root: Arc::new(root), ..self.clone() }
     }
 

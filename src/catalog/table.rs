@@ -56,9 +56,9 @@ fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
             true => properties
                 .set_column_encoding(name.clone(), Encoding::DELTA_BYTE_ARRAY)
                 .set_column_compression(name, Compression::ZSTD(ZstdLevel::default())),
-            false => properties
-                .set_column_encoding(name.clone(), Encoding::PLAIN)
-                .set_column_dictionary_enabled(name, true),
+            false => {
+                properties.set_column_encoding(name.clone(), Encoding::PLAIN).set_column_dictionary_enabled(name, true)
+            }
         };
     }
     properties.build()

@@ -222,7 +222,7 @@ async fn compare(ctx: &Ctx, snapshot: &Snapshot) -> Result<Compared> {
 /// Every live file's entry.
 async fn entries(snapshot: &Snapshot) -> Result<ByFolder<ENTRY_BYTES>> {
     let mut entries = ByFolder::new(MEMORY_BYTES);
-    let mut tables = snapshot.tables(snapshot.root().leaves.clone());
+    let mut tables = snapshot.tables(snapshot.root().leaves.to_vec());
     let mut leaf = 0;
     while let Some(table) = tables.try_next().await? {
         for view in table.views()? {

@@ -36,7 +36,7 @@ pub struct Check {
 
 impl Check {
     pub async fn of(ctx: &Ctx, snapshot: &Snapshot) -> Result<Self> {
-        let leaves = snapshot.root().leaves.clone();
+        let leaves = snapshot.root().leaves.to_vec();
         let mut check =
             Check { leaves: leaves.clone(), entries: ByFolder::new(MEMORY_BYTES), to_name: Vec::new(), unnamed: 0 };
         let reads = leaves.into_iter().map(|leaf| async move { read_leaf(&ctx.store, &leaf).await });

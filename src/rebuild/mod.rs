@@ -231,7 +231,7 @@ impl Run<'_> {
         }
         let readable = remains.readable.as_ref();
         report.carried_from = readable.map(Snapshot::version);
-        report.carried_rows = readable.map(|readable| readable.root().rows());
+        report.carried_rows = readable.map(|readable| readable.root().leaves.rows());
         let keeps_ledger = report.carried_rows.is_some_and(|before| leaves.rows() >= before);
         let version = self.base_version + 1;
         let dead_letters = letters::find(ctx, readable, version, &mut report).await?;

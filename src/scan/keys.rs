@@ -22,7 +22,7 @@ use super::counted::Grouped;
 use super::needed::Needed;
 use super::select::Selector;
 use super::statistics::Summary;
-use crate::catalog::{Covered, LeafRef};
+use crate::catalog::{Covered, LeafList};
 use crate::model::days_of_date;
 
 /// Files of which only the keys are wanted; archived files are as good as others.
@@ -46,7 +46,7 @@ enum Runs {
     /// Too many to hold: each leaf's are made when it is its turn.
     OfLeaves {
         selector: Arc<Selector>,
-        leaves: Arc<[LeafRef]>,
+        leaves: LeafList,
     },
 }
 
@@ -69,19 +69,13 @@ impl KeysExec {
     /// Of what the selector picks from these leaves, which is so many files; `statistics` are of the columns.
     pub fn of_leaves(
         selector: Selector,
-        leaves: Vec<LeafRef>,
+        leaves: LeafList,
         files: u64,
         columns: &[usize],
         statistics: Statistics,
         schema: SchemaRef,
     ) -> Self {
-        Self::new(
-            Runs::OfLeaves { selector: Arc::new(selector), leaves: leaves.into() },
-            files,
-            columns,
-            statistics,
-            schema,
-        )
+        Self::new(Runs::OfLeaves { selector: Arc::new(selector), leaves }, files, columns, statistics, schema)
     }
 
     fn new(runs: Runs, files: u64, columns: &[usize], statistics: Statistics, keys: SchemaRef) -> Self {

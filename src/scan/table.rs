@@ -33,9 +33,9 @@ use super::planned::PlannedFiles;
 use super::prune::{KEY_COLUMNS, Pruner};
 use super::reader::Readers;
 use super::report::{ScanLog, ScanReport};
-use super::select::{OfLeaf, Selector};
+use super::select::{OfLeaf, Selector, external};
 use super::statistics::Summary;
-use crate::catalog::{Covered, LeafRef, Snapshot, Totals};
+use crate::catalog::{LeafRef, Snapshot, Totals};
 use crate::model::{Schema, StorageClass};
 
 /// The events of one version of the archive.
@@ -151,12 +151,11 @@ impl EventsTable {
     /// none the catalog's word is enough.
     async fn select(&self, selector: &Selector, columns: Option<&[&str]>, limit: Option<usize>) -> Result<Selected> {
         let leaves = &self.snapshot.root().leaves;
-        let known = leaves.iter().map(Covered::from).collect::<Vec<_>>();
-        let kept = selector.pruner.which(&known)?;
-        let leaves: Vec<LeafRef> =
-            leaves.iter().zip(kept).filter(|(_, kept)| *kept).map(|(leaf, _)| leaf.clone()).collect();
+        let kept = selector.pruner.mask(leaves.ranges().map_err(external)?)?;
+        let files_total = leaves.files();
+        let leaves = leaves.pick(kept.into_iter().enumerate().filter(|(_, kept)| *kept).map(|(row, _)| row));
         let mut report = ScanReport {
-            files_total: self.snapshot.root().files(),
+            files_total,
             files_after_root: leaves.iter().map(|leaf| leaf.files).sum(),
             files_after_leaf: 0,
         };
@@ -317,7 +316,7 @@ impl EventsTable {
                 Selected::Many(many) => {
                     let [Part { leaves, files, statistics }, _] = many.parts;
                     let statistics = statistics.unwrap_or_default().project(Some(&columns.to_vec()));
-                    KeysExec::of_leaves(selector, leaves, files as u64, columns, statistics, schema)
+                    KeysExec::of_leaves(selector, leaves.into(), files as u64, columns, statistics, schema)
                 }
             },
         };
@@ -334,8 +333,8 @@ impl EventsTable {
         let counted = root.document.totals.iter().filter(|(class, _)| self.classes.contains(class));
         counted.for_each(|(_, totals)| sum.add(totals.files, totals.rows, totals.bytes));
         self.log.add(ScanReport {
-            files_total: root.files(),
-            files_after_root: root.files(),
+            files_total: root.leaves.files(),
+            files_after_root: root.leaves.files(),
             files_after_leaf: sum.files,
         });
         let statistics = Statistics {

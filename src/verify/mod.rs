@@ -117,7 +117,7 @@ pub async fn verify(ctx: &Ctx, options: &VerifyOptions) -> Result<VerifyReport> 
     let mut files = leaves::read(ctx, &known, document, &mut problems).await?;
     let mut orphans = catalog_objects::check(ctx, &known, &files, &mut problems).await?;
     let listing = listing::compare(ctx, &known, &mut files, &mut problems).await?;
-    let rows = newest.root().rows();
+    let rows = newest.root().leaves.rows();
     let collector = options.duplicates.then(|| Collector::new(rows));
     let ids = collector.as_ref().map(|collector| collector as &dyn read::Ids);
     let read = match options.read.is_some() || options.duplicates {

@@ -55,7 +55,7 @@ async fn catalog(folder: &Path, files: u64) {
         ..RootDocument::empty()
     };
     store.put(Layout::TABLE, r#"{"format_version": 1, "table_id": "flat"}"#).await.unwrap();
-    let root = Root { document, leaves }.encode().unwrap();
+    let root = Root { document, leaves: leaves.into() }.encode().unwrap();
     store.put_if_absent(&Layout::root(2), root).await.unwrap();
 }
 

@@ -15,7 +15,8 @@ use tier::clock::{Clock, Random};
 use tier::context::Context;
 use tier::data::pack::{self, CellRows, PackBuilder, Packed};
 use tier::model::{
-    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, HotRead, KeyRange, Mapping, PackRef, Reason, Schema, StorageClass,
+    ColumnType, DataFile, ExportEntry, ExportStamp, Hold, HotRead, KeyRange, Mapping, PackRef, Reason, Schema,
+    StorageClass,
 };
 use tier::progress::{Silent, Stop};
 use tier::store::{ClassTime, Layout, Store};
@@ -190,10 +191,12 @@ async fn reads_as_it_was_written(name: &str, write: impl AsyncFn(&Context) -> Sn
     let mut expected = today.root().clone();
     // The bytes of a parent may differ with the version of the Parquet library; what they mean may not.
     expected.document.parent_sha256.clone_from(&golden.root().document.parent_sha256);
-    for (ours, theirs) in expected.leaves.iter_mut().zip(&golden.root().leaves) {
+    let mut leaves = expected.leaves.to_vec();
+    for (ours, theirs) in leaves.iter_mut().zip(&golden.root().leaves) {
         ours.sha256.clone_from(&theirs.sha256);
         ours.leaf_bytes = theirs.leaf_bytes;
     }
+    expected.leaves = leaves.into();
     assert_eq!(golden.root(), &expected);
     let (theirs, ours) = (golden.files(|_| true).await.unwrap(), today.files(|_| true).await.unwrap());
     let plain = |files: &[DataFile]| files.iter().map(without_sizes_in_packs).collect::<Vec<_>>();

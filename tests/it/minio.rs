@@ -148,7 +148,7 @@ async fn a_question_about_one_day_of_a_year_opens_that_days_files_only() {
     let report = tier.json(&["archive", "year.ndjson", "--archive", &address]);
     assert_eq!([&report["accepted"], &report["files"]], [&json!(1_095), &json!(1_095)]);
     let snapshot = Snapshot::open(&open(&address).await).await.unwrap();
-    assert_eq!(snapshot.root().rows(), 1_095);
+    assert_eq!(snapshot.root().leaves.rows(), 1_095);
     let sql = "SELECT event_id, n FROM events WHERE date = '2026-03-01' AND tenant_id = 'acme' ORDER BY event_id";
     let answer = tier.ok(&["query", sql, "--archive", &address, "--report", "report.json"]);
     assert_eq!(answer.stdout, "event_id,n\n189-0,189\n189-1,189\n");

@@ -172,7 +172,7 @@ fn say_banner(app: &App, engine: &Engine) {
         snapshot.store().location(),
         snapshot.version()
     ));
-    app.ui.say(&format!("{dates} · {}", rows_counted(root.rows())));
+    app.ui.say(&format!("{dates} · {}", rows_counted(root.leaves.rows())));
     app.ui.say("`.help` shows the commands; SQL ends with a semicolon");
 }
 

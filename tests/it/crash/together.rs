@@ -65,7 +65,7 @@ async fn two_runs_that_each_bring_a_column_agree_on_the_schema() {
         let accepted: u64 = outcomes.iter().flatten().map(|report| report.accepted).sum();
         assert!(accepted >= 1, "round {round}: {outcomes:?}");
         let snapshot = Snapshot::open(&store).await.unwrap();
-        assert_eq!(snapshot.root().rows(), accepted, "round {round}");
+        assert_eq!(snapshot.root().leaves.rows(), accepted, "round {round}");
         let mut field_ids = HashSet::new();
         assert!(snapshot.schema().columns().iter().all(|column| field_ids.insert(column.id)), "round {round}");
         check_versions(&store).await;

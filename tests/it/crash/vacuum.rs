@@ -77,7 +77,7 @@ async fn orphans_and_reverted_files_go_when_the_grace_is_over() {
     check_versions(&store).await;
     let error = Snapshot::at_version(&store, 2).await.expect_err("its file is gone");
     assert_eq!((error.stable_code(), error.kind()), ("expired-version", Kind::Usage), "{}", full(&error));
-    assert_eq!(Snapshot::at_version(&store, 1).await.unwrap().root().rows(), 20, "it has all of its files");
+    assert_eq!(Snapshot::at_version(&store, 1).await.unwrap().root().leaves.rows(), 20, "it has all of its files");
     let runs = tier::status::status(&Snapshot::open(&store).await.unwrap()).await.unwrap().last_runs;
     let kinds: Vec<_> = runs.iter().map(|run| (run.version, run.operation.kind.as_str())).collect();
     assert_eq!(kinds, [(4, "vacuum"), (3, "revert"), (2, "append"), (1, "append")], "what it did is still known");
