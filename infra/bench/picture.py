@@ -1,0 +1,62 @@
+"""Draws what results/archive.txt and results/query.txt say as bars: picture.py > results/speed.svg"""
+
+import math
+import re
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+results = Path(__file__).parent / "results"
+COLOURS = {"tier": "#2563eb", "duckdb": "#d97706", "datafusion": "#64748b", "polars": "#0d9488"}
+# Of results/query.txt: those that a bucket answers, and two that a disk does.
+QUESTIONS = ["a tenant's week", "a tenant's year", "group by user", "count by keys"]
+LEFT, WIDTH, BAR, GAP = 190, 520, 16, 14
+
+
+def archive():
+    """Seconds by engine, for each format."""
+    groups, name = [], None
+    for line in (results / "archive.txt").read_text().splitlines():
+        heading = re.match(r"(ndjson|csv|parquet)\b", line)
+        figures = re.match(r"(tier|duckdb|polars) {2,}([\d.]+)", line)
+        if heading:
+            groups.append((f"archive 3M rows, {heading[1]}", {}))
+        elif figures and groups:
+            groups[-1][1][figures[1]] = float(figures[2])
+    return groups
+
+
+def queries():
+    groups, name = {}, None
+    for line in (results / "query.txt").read_text().splitlines():
+        figures = re.match(r"(.{26})(tier|datafusion|duckdb) {2,}([\d.]+)", line)
+        if figures:
+            name = figures[1].strip() or name
+            groups.setdefault(name, {})[figures[2]] = float(figures[3])
+    return [(name, groups[name]) for name in QUESTIONS]
+
+
+def bars(groups):
+    most = max(seconds for _, engines in groups for seconds in engines.values())
+    least = min(seconds for _, engines in groups for seconds in engines.values())
+    # Each step is ten times the last; the smallest bar is still seen.
+    length = lambda seconds: WIDTH * (0.04 + 0.96 * math.log(seconds / least) / math.log(most / least))
+    y = 34
+    for name, engines in groups:
+        yield f'<text x="{LEFT - 8}" y="{y + BAR * len(engines) / 2 + 4}" text-anchor="end">{escape(name)}</text>'
+        for engine, seconds in engines.items():
+            width = length(seconds)
+            yield f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{BAR - 2}" fill="{COLOURS[engine]}"/>'
+            yield f'<text x="{LEFT + width + 6:.0f}" y="{y + 11}">{engine} {seconds:g} s</text>'
+            y += BAR
+        y += GAP
+    yield f'<!-- height {y} -->'
+
+
+lines = list(bars(archive() + queries()))
+height = int(re.search(r"\d+", lines.pop())[0])
+print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" width="900" height="{height}" '
+      'font-family="sans-serif" font-size="12">')
+print('<rect width="100%" height="100%" fill="white"/>')
+print('<text x="16" y="18" font-size="13">Seconds, less is better; lengths are logarithms</text>')
+print("\n".join(lines))
+print("</svg>")
