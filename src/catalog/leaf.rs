@@ -22,7 +22,7 @@ const AUDIT_KEY: &str = "tier.leaf.audit";
 /// Bumped when a reader of older leaves would misread a newer one.
 pub(super) const LEAF_FORMAT: &str = "1";
 
-/// Data files per leaf: about 150 KB, so that one GET is worth its round trip and a plan reads little in vain.
+/// Data files per leaf: about 125 KB, so that one GET is worth its round trip and a plan reads little in vain.
 pub const FILES_PER_LEAF: usize = 4096;
 
 /// Leaves written at once.

@@ -8,13 +8,13 @@ use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArr
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
-use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target};
+use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target, encodings};
 use super::super::footer::Hashing;
 use super::super::pack::CellRows;
 use super::super::runs;
@@ -58,7 +58,7 @@ pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, d
     let mut sources = Sources::new(plan.cells, target, folder);
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = target.layout.bundle(plan.month, plan.bucket, number);
-    let mut writer = BundleWriter::create(plan, path, folder)?;
+    let mut writer = BundleWriter::new(plan, path, folder);
     let mut tenants = plan.cells.chunk_by(|(a, _), (b, _)| a.tenant_id == b.tenant_id).peekable();
     while let Some(cells) = tenants.next() {
         for (cell, files) in cells {
@@ -85,9 +85,14 @@ fn encoded_bytes(cells: &[(Partition, Vec<DataFile>)], plan: &BundlePlan<'_>) ->
     cells.iter().flat_map(|(_, files)| files).map(rows_of).sum()
 }
 
-struct BundleWriter {
+type Writer = ArrowWriter<Hashing<BufWriter<NamedTempFile>>>;
+
+struct BundleWriter<'a> {
+    plan: &'a BundlePlan<'a>,
     path: String,
-    writer: ArrowWriter<Hashing<BufWriter<NamedTempFile>>>,
+    folder: &'a Path,
+    /// From the first rows on, which tell how their columns are best encoded.
+    writer: Option<Writer>,
     schema: SchemaRef,
     cells: Vec<WrittenCell>,
     rows: u64,
@@ -101,16 +106,19 @@ struct OpenCell {
     ts: Option<KeyRange<i64>>,
 }
 
-impl BundleWriter {
-    fn create(plan: &BundlePlan<'_>, path: String, folder: &Path) -> Result<Self> {
-        let file = NamedTempFile::with_prefix_in("tier-bundle-", folder).context("make a temporary file")?;
+impl<'a> BundleWriter<'a> {
+    fn new(plan: &'a BundlePlan<'a>, path: String, folder: &'a Path) -> Self {
         let schema = plan.schema.arrow_with_keys();
+        BundleWriter { plan, path, folder, writer: None, schema, cells: Vec::new(), rows: 0, ids: None, cell: None }
+    }
+
+    fn create(&self, first: &RecordBatch) -> Result<Writer> {
+        let file = NamedTempFile::with_prefix_in("tier-bundle-", self.folder).context("make a temporary file")?;
         // Every type of ours has its own Parquet type: a copy of the arrow schema says nothing more.
-        let properties = properties(plan, &path)?;
+        let properties = properties(self.plan, &self.path, first)?;
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Hashing::new(BufWriter::new(file)), schema.clone(), options)
-            .context("encode events")?;
-        Ok(BundleWriter { path, writer, schema, cells: Vec::new(), rows: 0, ids: None, cell: None })
+        let sink = Hashing::new(BufWriter::new(file));
+        ArrowWriter::try_new_with_options(sink, self.schema.clone(), options).context("encode events")
     }
 
     /// What is written from here on are rows of this cell.
@@ -135,12 +143,19 @@ impl BundleWriter {
         let mut columns = keys(&open.cell, rows.num_rows());
         columns.extend(rows.columns().iter().cloned());
         let rows = RecordBatch::try_new(self.schema.clone(), columns).context("encode events")?;
-        self.writer.write(&rows).context("encode events")?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                let writer = self.create(&rows)?;
+                self.writer.insert(writer)
+            }
+        };
+        writer.write(&rows).context("encode events")?;
         self.rows += rows.num_rows() as u64;
-        if self.writer.in_progress_size() >= MAX_ROW_GROUP_BYTES {
-            self.close_row_group()?;
+        if writer.in_progress_size() >= MAX_ROW_GROUP_BYTES {
+            writer.flush().context("encode events")?;
         }
-        if self.writer.bytes_written() > MAX_BUNDLE_BYTES {
+        if writer.bytes_written() > MAX_BUNDLE_BYTES {
             let message = format!("it becomes larger than {} MiB", MAX_BUNDLE_BYTES >> 20);
             return Err(Error::failed(message).code("bundle-size").hint("plan more bundles for this month"));
         }
@@ -158,11 +173,12 @@ impl BundleWriter {
 
     /// Does nothing where no row was written since the last one.
     fn close_row_group(&mut self) -> Result<()> {
-        self.writer.flush().context("encode events")
+        self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush).context("encode events")
     }
 
     fn finish(self) -> Result<Draft> {
-        let (mut sink, sha256) = self.writer.into_inner().context("encode events")?.finish();
+        let writer = self.writer.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
+        let (mut sink, sha256) = writer.into_inner().context("encode events")?.finish();
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
         let ids = self.ids.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
@@ -185,11 +201,11 @@ fn keys(cell: &Partition, rows: usize) -> Vec<ArrayRef> {
     vec![Arc::new(dates), text(&cell.tenant_id), text(&cell.event_type)]
 }
 
-fn properties(plan: &BundlePlan<'_>, path: &str) -> Result<WriterProperties> {
+fn properties(plan: &BundlePlan<'_>, path: &str, first_rows: &RecordBatch) -> Result<WriterProperties> {
     let (Some((first, _)), Some((last, _))) = (plan.cells.first(), plan.cells.last()) else {
         return Err(Error::failed("a bundle needs at least one cell"));
     };
-    let (event_id, ts) = (|| ColumnPath::from("event_id"), || ColumnPath::from("ts"));
+    let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // tenant_id, event_type, date, ts, event_id
     let order = [1, 2, 0, 4, 3].map(ascending).to_vec();
@@ -199,16 +215,13 @@ fn properties(plan: &BundlePlan<'_>, path: &str) -> Result<WriterProperties> {
         "cells": plan.cells.len(),
         "file": Layout::name(path),
     });
-    Ok(WriterProperties::builder()
+    let builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("a level of zstd")))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_column_dictionary_enabled(event_id(), false)
-        // Within a cell times ascend: a fifth smaller than with a dictionary.
-        .set_column_dictionary_enabled(ts(), false)
-        .set_column_encoding(ts(), Encoding::DELTA_BINARY_PACKED)
         .set_column_bloom_filter_enabled(event_id(), true)
-        .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES);
+    Ok(encodings(builder, first_rows)
         .set_sorting_columns(Some(order))
         .set_key_value_metadata(Some(vec![KeyValue::new(BUNDLE_KEY.to_owned(), facts.to_string())]))
         .build())
