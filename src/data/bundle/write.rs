@@ -54,6 +54,9 @@ const ZSTD_LEVEL: i32 = 9;
 
 /// Writes the file. It is complete, but not yet verified.
 pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, digests: &RowDigests) -> Result<Draft> {
+    if plan.cells.is_empty() {
+        return Err(Error::failed("a bundle needs at least one cell"));
+    }
     let typed = Typed::new(plan.schema);
     let mut sources = Sources::new(plan.cells, target, folder);
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -115,7 +118,7 @@ impl<'a> BundleWriter<'a> {
     fn create(&self, first: &RecordBatch) -> Result<Writer> {
         let file = NamedTempFile::with_prefix_in("tier-bundle-", self.folder).context("make a temporary file")?;
         // Every type of ours has its own Parquet type: a copy of the arrow schema says nothing more.
-        let properties = properties(self.plan, &self.path, first)?;
+        let properties = properties(self.plan, &self.path, first);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
         ArrowWriter::try_new_with_options(sink, self.schema.clone(), options).context("encode events")
@@ -201,17 +204,17 @@ fn keys(cell: &Partition, rows: usize) -> Vec<ArrayRef> {
     vec![Arc::new(dates), text(&cell.tenant_id), text(&cell.event_type)]
 }
 
-fn properties(plan: &BundlePlan<'_>, path: &str, first_rows: &RecordBatch) -> Result<WriterProperties> {
-    let (Some((first, _)), Some((last, _))) = (plan.cells.first(), plan.cells.last()) else {
-        return Err(Error::failed("a bundle needs at least one cell"));
-    };
+fn properties(plan: &BundlePlan<'_>, path: &str, first_rows: &RecordBatch) -> WriterProperties {
+    let of_cell =
+        |cell: Option<&'_ (Partition, Vec<DataFile>)>| cell.expect("rows are of a cell").0.tenant_id.to_string();
+    let tenants = [of_cell(plan.cells.first()), of_cell(plan.cells.last())];
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // tenant_id, event_type, date, ts, event_id
     let order = [1, 2, 0, 4, 3].map(ascending).to_vec();
     let facts = serde_json::json!({
         "month": plan.month.strftime("%Y-%m").to_string(),
-        "tenants": [first.tenant_id.as_str(), last.tenant_id.as_str()],
+        "tenants": tenants,
         "cells": plan.cells.len(),
         "file": Layout::name(path),
     });
@@ -221,8 +224,8 @@ fn properties(plan: &BundlePlan<'_>, path: &str, first_rows: &RecordBatch) -> Re
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_column_bloom_filter_enabled(event_id(), true)
         .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES);
-    Ok(encodings(builder, first_rows)
+    encodings(builder, first_rows)
         .set_sorting_columns(Some(order))
         .set_key_value_metadata(Some(vec![KeyValue::new(BUNDLE_KEY.to_owned(), facts.to_string())]))
-        .build())
+        .build()
 }
