@@ -205,9 +205,7 @@ fn keys(cell: &Partition, rows: usize) -> Vec<ArrayRef> {
 }
 
 fn properties(plan: &BundlePlan<'_>, path: &str, first_rows: &RecordBatch) -> WriterProperties {
-    let of_cell =
-        |cell: Option<&'_ (Partition, Vec<DataFile>)>| cell.expect("rows are of a cell").0.tenant_id.to_string();
-    let tenants = [of_cell(plan.cells.first()), of_cell(plan.cells.last())];
+    let tenants = [plan.cells.first(), plan.cells.last()].map(|end| end.map(|(cell, _)| cell.tenant_id.as_str()));
     let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // tenant_id, event_type, date, ts, event_id
