@@ -14,7 +14,7 @@ LEFT, WIDTH, BAR, GAP = 190, 520, 16, 14
 
 def archive():
     """Seconds by engine, for each format."""
-    groups, name = [], None
+    groups = []
     for line in (results / "archive.txt").read_text().splitlines():
         heading = re.match(r"(ndjson|csv|parquet)\b", line)
         figures = re.match(r"(tier|duckdb|polars) {2,}([\d.]+)", line)
@@ -36,24 +36,24 @@ def queries():
 
 
 def bars(groups):
+    """Lines of SVG, and the height that they take."""
     most = max(seconds for _, engines in groups for seconds in engines.values())
     least = min(seconds for _, engines in groups for seconds in engines.values())
     # Each step is ten times the last; the smallest bar is still seen.
     length = lambda seconds: WIDTH * (0.04 + 0.96 * math.log(seconds / least) / math.log(most / least))
-    y = 34
+    lines, y = [], 34
     for name, engines in groups:
-        yield f'<text x="{LEFT - 8}" y="{y + BAR * len(engines) / 2 + 4}" text-anchor="end">{escape(name)}</text>'
+        lines.append(f'<text x="{LEFT - 8}" y="{y + BAR * len(engines) / 2 + 4}" text-anchor="end">{escape(name)}</text>')
         for engine, seconds in engines.items():
             width = length(seconds)
-            yield f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{BAR - 2}" fill="{COLOURS[engine]}"/>'
-            yield f'<text x="{LEFT + width + 6:.0f}" y="{y + 11}">{engine} {seconds:g} s</text>'
+            lines.append(f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{BAR - 2}" fill="{COLOURS[engine]}"/>')
+            lines.append(f'<text x="{LEFT + width + 6:.0f}" y="{y + 11}">{engine} {seconds:g} s</text>')
             y += BAR
         y += GAP
-    yield f'<!-- height {y} -->'
+    return lines, y
 
 
-lines = list(bars(archive() + queries()))
-height = int(re.search(r"\d+", lines.pop())[0])
+lines, height = bars(archive() + queries())
 print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" width="900" height="{height}" '
       'font-family="sans-serif" font-size="12">')
 print('<rect width="100%" height="100%" fill="white"/>')

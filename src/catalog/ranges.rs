@@ -75,9 +75,8 @@ const COLUMNS: [(&str, [&str; 2]); 4] = [
 impl RangeColumns {
     /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
     pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
-        let wanted: Vec<_> = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).collect();
-        let is_read = |name: &str| name == "rows" || wanted.iter().any(|(_, ends)| ends.contains(&name));
-        Self::of(&file.columns(is_read)?, |column| wanted.iter().any(|(name, _)| *name == column))
+        let is_end = |name: &str| COLUMNS.iter().any(|(column, ends)| ends.contains(&name) && wanted(column));
+        Self::of(&file.columns(|name| name == "rows" || is_end(name))?, &wanted)
     }
 
     /// As [`RangeColumns::read`], where they are decoded already.

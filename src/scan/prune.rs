@@ -44,7 +44,7 @@ impl Pruner {
     }
 
     /// Which of these may hold matching rows.
-    pub fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
+    fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
         match self.0.as_ref().filter(|_| !known.is_empty()) {
             Some(pruning) => pruning.prune(&Ranges::new(known)),
             None => Ok(vec![true; known.len()]),

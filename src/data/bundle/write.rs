@@ -180,11 +180,12 @@ impl<'a> BundleWriter<'a> {
     }
 
     fn finish(self) -> Result<Draft> {
-        let writer = self.writer.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
+        let Some((writer, ids)) = self.writer.zip(self.ids) else {
+            return Err(Error::failed("a bundle needs at least one row"));
+        };
         let (mut sink, sha256) = writer.into_inner().context("encode events")?.finish();
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
-        let ids = self.ids.ok_or_else(|| Error::failed("a bundle needs at least one row"))?;
         Ok(Draft { file: file.into_temp_path(), path: self.path, sha256, cells: self.cells, ids })
     }
 }
