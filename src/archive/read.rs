@@ -123,7 +123,7 @@ pub fn decode(
         Ok::<_, Error>(())
     })?;
     let inputs = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Decoded { parts: buffer.finish()?, rules, inputs, dead })
+    Ok(Decoded { parts: buffer.finish(), rules, inputs, dead })
 }
 
 fn read_inputs(

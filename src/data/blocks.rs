@@ -8,8 +8,10 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
 
-/// Big enough that a block's columns amortise their set-up, small enough that a few of them per thread are cheap.
-const BLOCK_BYTES: usize = 4 << 20;
+use super::reused::Reused;
+
+/// Big enough that a block amortises its set-up, small enough that it is decoded while the cache still has it.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// The longest record. Longer ones become dead letters with their beginning.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
@@ -28,9 +30,9 @@ pub enum Content {
     OpenQuote,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Block {
-    pub bytes: Vec<u8>,
+    pub bytes: Reused,
     /// Line of the first record, counted from 1.
     pub first_line: u64,
     pub content: Content,
@@ -42,8 +44,10 @@ pub struct Blocks<R> {
     /// Of CSV, whose quotes can hold line breaks.
     delimiter: Option<u8>,
     block_bytes: usize,
-    /// Bytes read and not yet given out.
-    pending: Vec<u8>,
+    /// Bytes read and not yet given out, and room for more.
+    memory: Reused,
+    /// How many were read.
+    filled: usize,
     line: u64,
     ended: bool,
 }
@@ -69,7 +73,7 @@ impl<R: Read> Blocks<R> {
     }
 
     fn with_block_size(source: R, delimiter: Option<u8>, block_bytes: usize) -> Self {
-        Blocks { source, delimiter, block_bytes, pending: Vec::new(), line: 1, ended: false }
+        Blocks { source, delimiter, block_bytes, memory: Reused::default(), filled: 0, line: 1, ended: false }
     }
 
     pub fn next_block(&mut self) -> io::Result<Option<Block>> {
@@ -78,8 +82,8 @@ impl<R: Read> Blocks<R> {
             self.scan(&mut scan);
             match (scan.first_end, scan.end) {
                 (Some(first), _) if first > MAX_RECORD_BYTES => return Ok(Some(self.take_long_record(first))),
-                (_, Some(end)) if self.pending.len() >= self.block_bytes => return Ok(Some(self.take(end))),
-                (_, None) if self.pending.len() > MAX_RECORD_BYTES => {
+                (_, Some(end)) if self.filled >= self.block_bytes => return Ok(Some(self.take(end))),
+                (_, None) if self.filled > MAX_RECORD_BYTES => {
                     return if scan.is_open {
                         Ok(Some(self.take_open_line()))
                     } else {
@@ -89,23 +93,35 @@ impl<R: Read> Blocks<R> {
                 _ if self.fill()? => {}
                 (_, None) if scan.is_open => return Ok(Some(self.take_open_line())),
                 (_, Some(end)) if scan.is_open => return Ok(Some(self.take(end))),
-                _ if self.pending.is_empty() => return Ok(None),
-                _ => return Ok(Some(self.take(self.pending.len()))),
+                _ if self.filled == 0 => return Ok(None),
+                _ => return Ok(Some(self.take(self.filled))),
             }
         }
     }
 
+    fn pending(&self) -> &[u8] {
+        &self.memory[..self.filled]
+    }
+
     /// The first `end` bytes, which are whole records.
     fn take(&mut self, end: usize) -> Block {
-        let rest = self.pending.split_off(end);
-        let bytes = std::mem::replace(&mut self.pending, rest);
+        let mut next = self.memory.another();
+        let rest = &self.pending()[end..];
+        let kept = rest.len();
+        if next.len() < kept {
+            next.resize(kept, 0);
+        }
+        next[..kept].copy_from_slice(rest);
+        let mut bytes = std::mem::replace(&mut self.memory, next);
+        self.filled = kept;
+        bytes.truncate(end);
         let first_line = self.line;
         self.line += memchr_iter(b'\n', &bytes).count() as u64;
         Block { bytes, first_line, content: Content::Records }
     }
 
     fn take_open_line(&mut self) -> Block {
-        let end = memchr(b'\n', &self.pending).map_or(self.pending.len(), |at| at + 1);
+        let end = memchr(b'\n', self.pending()).map_or(self.filled, |at| at + 1);
         Block { content: Content::OpenQuote, ..self.take(end) }
     }
 
@@ -120,24 +136,35 @@ impl<R: Read> Blocks<R> {
         if self.ended {
             return Ok(false);
         }
-        let at_start = self.line == 1 && self.pending.is_empty();
-        let before = self.pending.len();
+        let at_start = self.line == 1 && self.filled == 0;
         // Never more than a block beyond what is there, so that a long record cannot make it grow in leaps.
-        let wanted = self.block_bytes as u64;
-        self.pending.reserve(self.block_bytes);
-        let read = (&mut self.source).take(wanted).read_to_end(&mut self.pending)?;
-        self.ended = read < self.block_bytes;
-        if at_start && self.pending.starts_with(b"\xEF\xBB\xBF") {
-            self.pending.drain(..3);
+        let (before, wanted) = (self.filled, self.filled + self.block_bytes);
+        if self.memory.len() < wanted {
+            self.memory.resize(wanted, 0);
         }
-        Ok(self.pending.len() > before)
+        while self.filled < wanted && !self.ended {
+            match self.source.read(&mut self.memory[self.filled..wanted]) {
+                Ok(read) => (self.filled, self.ended) = (self.filled + read, read == 0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if at_start && self.pending().starts_with(b"\xEF\xBB\xBF") {
+            self.drop_first(3);
+        }
+        Ok(self.filled > before)
+    }
+
+    fn drop_first(&mut self, bytes: usize) {
+        self.memory.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
     }
 
     /// Looks at the bytes that came since the last time.
     fn scan(&self, scan: &mut Scan) {
-        let new = &self.pending[scan.at..];
+        let new = &self.pending()[scan.at..];
         let offset = scan.at;
-        scan.at = self.pending.len();
+        scan.at = self.filled;
         let Some(delimiter) = self.delimiter else {
             if scan.first_end.is_none() {
                 scan.first_end = memchr(b'\n', new).map(|at| offset + at + 1);
@@ -146,10 +173,10 @@ impl<R: Read> Blocks<R> {
             return;
         };
         for at in memchr2_iter(b'"', b'\n', new).map(|at| offset + at) {
-            match self.pending[at] {
+            match self.pending()[at] {
                 b'"' if scan.is_open => (scan.is_open, scan.closed_at) = (false, Some(at)),
                 b'"' => {
-                    let before = at.checked_sub(1).map(|before| self.pending[before]);
+                    let before = at.checked_sub(1).map(|before| self.pending()[before]);
                     let begins_field = before.is_none_or(|byte| byte == delimiter || matches!(byte, b'\n' | b'\r'));
                     scan.is_open = begins_field || (at > 0 && scan.closed_at == Some(at - 1));
                 }
@@ -164,19 +191,19 @@ impl<R: Read> Blocks<R> {
 
     /// Gives out the beginning of a record whose end is not in sight and drops the rest of it.
     fn skip_long_record(&mut self) -> io::Result<Block> {
-        let mut kept = std::mem::take(&mut self.pending);
         let first_line = self.line;
-        self.line += memchr_iter(b'\n', &kept).count() as u64;
-        kept.truncate(KEPT_OF_LONG_RECORD);
+        self.line += memchr_iter(b'\n', self.pending()).count() as u64;
+        let kept = self.pending()[..KEPT_OF_LONG_RECORD].to_vec();
+        self.filled = 0;
         while self.fill()? {
-            let end = memchr(b'\n', &self.pending);
-            self.pending.drain(..end.map_or(self.pending.len(), |at| at + 1));
+            let end = memchr(b'\n', self.pending());
+            self.drop_first(end.map_or(self.filled, |at| at + 1));
             if end.is_some() {
                 self.line += 1;
                 break;
             }
         }
-        Ok(Block { bytes: kept, first_line, content: Content::TooLong })
+        Ok(Block { bytes: kept.into(), first_line, content: Content::TooLong })
     }
 }
 
@@ -188,7 +215,7 @@ mod tests {
         let mut blocks = Blocks::with_block_size(text.as_bytes(), delimiter, size);
         let mut all = Vec::new();
         while let Some(block) = blocks.next_block().unwrap() {
-            all.push((String::from_utf8(block.bytes).unwrap(), block.first_line));
+            all.push((String::from_utf8(block.bytes.to_vec()).unwrap(), block.first_line));
         }
         all
     }

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use super::row::Row;
+use super::row::{self, Row};
 use super::rows::Rows;
 use crate::error::{Context, Error, Result};
 
@@ -77,17 +77,10 @@ impl Buffer {
         Ok(())
     }
 
-    /// All rows, and the folder their files live in. When some had to spill, the rest does too: what follows needs the
-    /// memory more.
-    pub fn finish(self) -> Result<Parts> {
-        let State { rows, mut spilled, .. } = std::mem::take(&mut *self.lock());
-        let mut memory = None;
-        if spilled.is_empty() {
-            memory = Some(Grouped::new(rows));
-        } else if !rows.is_empty() {
-            spilled.push(self.spill(rows, spilled.len())?);
-        }
-        Ok(Parts { memory, spilled, folder: self.folder })
+    /// All rows, and the folder the files of those that spilled live in.
+    pub fn finish(self) -> Parts {
+        let State { rows, spilled, .. } = std::mem::take(&mut *self.lock());
+        Parts { memory: Grouped::new(rows), spilled, folder: self.folder }
     }
 
     fn spill(&self, rows: Vec<Rows>, number: usize) -> Result<Spilled> {
@@ -103,7 +96,7 @@ impl Buffer {
 
 /// The rows of a whole run.
 pub struct Parts {
-    memory: Option<Grouped>,
+    memory: Grouped,
     spilled: Vec<Spilled>,
     folder: TempDir,
 }
@@ -111,16 +104,21 @@ pub struct Parts {
 impl Parts {
     /// Bytes and number of a cell's rows, over all parts.
     pub fn size_of_cell(&self, cell: u32) -> (u64, u64) {
-        let memory =
-            self.memory.iter().flat_map(|grouped| grouped.rows(cell)).map(|row| (row.stored_bytes() as u64, 1));
+        let memory = self.memory.rows(cell).map(|row| (row.stored_bytes() as u64, 1));
         let spilled = self.spilled.iter().filter_map(|spilled| spilled.place(cell));
         let sizes = memory.chain(spilled.map(|place| (place.bytes, place.rows)));
         sizes.fold((0, 0), |(bytes, rows), (more_bytes, more_rows)| (bytes + more_bytes, rows + more_rows))
     }
 
-    /// Hands out a cell's rows.
+    /// A cell's rows. `spilled` takes the bytes of those that were.
+    pub fn rows_of_cell<'a>(&'a self, cell: u32, spilled: &'a mut Vec<u8>) -> Result<Vec<Row<'a>>> {
+        self.spilled.iter().try_for_each(|part| part.append_cell(cell, spilled))?;
+        Ok(self.memory.rows(cell).chain(row::rows(spilled)).collect())
+    }
+
+    /// Hands out a cell's rows, of which memory holds few at a time.
     pub fn read_cell(&self, cell: u32, mut take: impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {
-        self.memory.iter().flat_map(|grouped| grouped.rows(cell)).try_for_each(&mut take)?;
+        self.memory.rows(cell).try_for_each(&mut take)?;
         self.spilled.iter().try_for_each(|spilled| spilled.read_cell(cell, &mut take))
     }
 
@@ -214,6 +212,13 @@ struct Place {
 impl Spilled {
     fn place(&self, cell: u32) -> Option<Place> {
         self.cells.binary_search_by_key(&cell, |place| place.cell).ok().map(|at| self.cells[at])
+    }
+
+    fn append_cell(&self, cell: u32, bytes: &mut Vec<u8>) -> Result<()> {
+        let Some(place) = self.place(cell) else { return Ok(()) };
+        let before = bytes.len();
+        bytes.resize(before + place.bytes as usize, 0);
+        self.file.read_exact_at(&mut bytes[before..], place.start).context("read a spill file")
     }
 
     fn read_cell(&self, cell: u32, take: &mut impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {

@@ -3,20 +3,22 @@
 //! The first record of an identity stays; a later one with the same content is a duplicate, with other content a
 //! conflict. What the archive already holds came first; where it cannot be asked, the record stays undecided.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt64Type;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::buffer::Parts;
 use super::encode::{CellWriter, Target};
 use super::existing::{Existing, ExistingFile, Found, RowsById};
 use super::footers::Footers;
 use super::merge;
-use super::row::{Row, rows};
+use super::row::Row;
 use super::turns::Turn;
 use super::typed::{Same, Typed};
 use crate::catalog::NewFile;
@@ -61,13 +63,9 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
     let mut writer =
         CellWriter::new(plan.cell, plan.typed.file_schema.clone(), rows, target).pausing(plan.turn).beside(existing);
     if row_bytes <= plan.memory_bytes as u64 {
-        let mut bytes = Vec::with_capacity(row_bytes as usize);
-        parts.read_cell(plan.number, |row| {
-            row.append_to(&mut bytes);
-            Ok(())
-        })?;
-        let rows = new_rows(plan, &bytes, target, &mut report)?;
-        drop(bytes);
+        let mut spilled = Vec::new();
+        let rows = new_rows(plan, &parts.rows_of_cell(plan.number, &mut spilled)?, target, &mut report)?;
+        drop(spilled);
         writer.write(&rows)?;
     } else {
         merge::write_large_cell(plan, parts, target, &mut writer, &mut report)?;
@@ -79,14 +77,15 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
 /// Of these rows those that are new, sorted by time and id; the others are added to the report.
 pub fn new_rows(
     plan: &CellPlan<'_>,
-    bytes: &[u8],
+    all: &[Row<'_>],
     target: &Target<'_>,
     report: &mut CellReport,
 ) -> Result<RecordBatch> {
-    let all: Vec<Row<'_>> = rows(bytes).collect();
-    let mut firsts = first_of_each_id(plan.typed, &all, report)?;
-    firsts.sort_unstable_by(|a, b| a.ts().cmp(&b.ts()).then_with(|| a.id().cmp(b.id())));
-    let sorted = plan.typed.gather(firsts.iter().copied())?;
+    let firsts = first_of_each_id(plan.typed, all, report)?;
+    // With the times beside them, the rows are looked at only where two have the same.
+    let mut firsts: Vec<_> = firsts.into_iter().map(|row| (row.ts(), row)).collect();
+    firsts.sort_unstable_by(|(a_ts, a), (b_ts, b)| a_ts.cmp(b_ts).then_with(|| a.id().cmp(b.id())));
+    let sorted = plan.typed.gather(firsts.iter().map(|(_, row)| *row))?;
     if plan.existing.is_empty() {
         return Ok(sorted);
     }
@@ -110,34 +109,42 @@ pub fn new_rows(
 
 /// The row that stays, for each id: the one of the lowest order.
 fn first_of_each_id<'a>(typed: &Typed, all: &[Row<'a>], report: &mut CellReport) -> Result<Vec<Row<'a>>> {
-    let mut firsts: HashMap<&[u8], Row<'a>, RandomState> =
-        HashMap::with_capacity_and_hasher(all.len(), RandomState::default());
+    let hasher = RandomState::default();
+    let hash = |row: &Row<'_>| hasher.hash_one(row.id());
+    // Places in `firsts`: small enough that the table of a usual cell stays in the cache.
+    let mut places: HashTable<u32> = HashTable::with_capacity(all.len());
+    let mut firsts: Vec<Row<'a>> = Vec::with_capacity(all.len());
     let mut later = Vec::new();
     for &row in all {
-        firsts
-            .entry(row.id())
-            .and_modify(|first| {
-                let is_earlier = row.order() < first.order();
-                later.push(if is_earlier { std::mem::replace(first, row) } else { row });
-            })
-            .or_insert(row);
+        let is_same = |&place: &u32| firsts[place as usize].id() == row.id();
+        match places.entry(hash(&row), is_same, |&place| hash(&firsts[place as usize])) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(firsts.len() as u32);
+                firsts.push(row);
+            }
+            Entry::Occupied(place) => {
+                let place = *place.get();
+                let first = &mut firsts[place as usize];
+                later.push((place, if row.order() < first.order() { std::mem::replace(first, row) } else { row }));
+            }
+        }
     }
     // What is not the same to the byte may still be in its values: in fields that come in another order.
-    later.retain(|row| {
-        let is_same = row.content() == firsts[row.id()].content();
+    later.retain(|(place, row)| {
+        let is_same = row.content() == firsts[*place as usize].content();
         if is_same {
             report.duplicates.push(row.order());
         }
         !is_same
     });
     if !later.is_empty() {
-        let kept = typed.gather(later.iter().map(|row| firsts[row.id()]))?;
-        let same = Same::new(&typed.gather(later.iter().copied())?, &kept)?;
-        for (position, row) in later.iter().enumerate() {
+        let kept = typed.gather(later.iter().map(|(place, _)| firsts[*place as usize]))?;
+        let same = Same::new(&typed.gather(later.iter().map(|(_, row)| *row))?, &kept)?;
+        for (position, (_, row)) in later.iter().enumerate() {
             let is_same = same.rows(position, position);
             let list = if is_same { &mut report.duplicates } else { &mut report.conflicts };
             list.push(row.order());
         }
     }
-    Ok(firsts.into_values().collect())
+    Ok(firsts)
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
 use super::blocks::{Block, Content};
-use super::rows::{Fields, Refused, Rejection, RowBuilder};
+use super::rows::{Refused, Rejection, RowBuilder};
+use super::sources::Fields;
 use super::values::Scalar;
 use crate::error::{Context, Error, Result};
 use crate::model::Reason;
@@ -52,9 +53,9 @@ impl Header {
             return Err(Error::failed("its lines end with a carriage return alone")
                 .hint("convert it, for example with: tr '\\r' '\\n' < FILE"));
         }
-        let taken = block.bytes.drain(..end.min(block.bytes.len()));
-        block.first_line += memchr::memchr_iter(b'\n', taken.as_slice()).count() as u64;
-        drop(taken);
+        let end = end.min(block.bytes.len());
+        block.first_line += memchr::memchr_iter(b'\n', &block.bytes[..end]).count() as u64;
+        block.bytes.drain(..end);
         Ok(Header {
             line: String::from_utf8_lossy(&to_line(&ByteRecord::from(names.clone()))).into_owned(),
             names,
@@ -64,7 +65,7 @@ impl Header {
 
     /// The header of a dead letter.
     pub fn parse(line: &str) -> Result<Self> {
-        let mut block = Block { bytes: line.as_bytes().to_vec(), first_line: 1, content: Content::Records };
+        let mut block = Block { bytes: line.as_bytes().to_vec().into(), first_line: 1, content: Content::Records };
         Self::take(&mut block, b',')
     }
 }
@@ -82,12 +83,12 @@ pub fn decode(
         .flexible(true)
         .delimiter(header.delimiter)
         .from_reader(&block.bytes[..]);
-    let (mut record, mut records) = (ByteRecord::new(), 0);
+    let (mut record, mut records, mut memory) = (ByteRecord::new(), 0, Fields::default());
     let mut lines = Lines::new(block);
     // Reading from memory and flexible about lengths, the reader has nothing left to fail on.
     while matches!(reader.read_byte_record(&mut record), Ok(true)) {
         let line = lines.of(&record);
-        let mut fields = Fields::with_capacity(header.names.len());
+        let mut fields = memory.reuse();
         records += 1;
         let outcome = read_record(&record, header, null_tokens, builder, &mut fields).map_err(Refused::from);
         let outcome = outcome.and_then(|()| builder.finish(&mut fields, line));
@@ -95,6 +96,7 @@ pub fn decode(
             builder.abandon(&mut fields);
             refused(line, to_line(&record), why);
         }
+        memory = fields.reuse();
     }
     records
 }

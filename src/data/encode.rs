@@ -6,6 +6,7 @@
 //! 3 and, on delta-encoded ids and times, fewer bytes, because what is left of them matches only by chance.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -272,20 +273,23 @@ pub(super) fn encodings(builder: WriterPropertiesBuilder, first: &RecordBatch) -
 /// Whether the first values come at least so often on average.
 fn do_repeat(values: &ArrayRef, repeats: usize) -> bool {
     let sample = values.slice(0, values.len().min(SAMPLE_ROWS));
-    let known = sample.len() - sample.null_count();
-    let distinct = match sample.data_type() {
-        DataType::Utf8 => sample.as_string::<i32>().iter().flatten().collect::<Distinct<_>>().len(),
-        DataType::Int64 => sample.as_primitive::<Int64Type>().iter().flatten().collect::<Distinct<_>>().len(),
-        DataType::Float64 => {
-            let bits = sample.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits);
-            bits.collect::<Distinct<_>>().len()
-        }
-        _ => known,
-    };
-    distinct * repeats <= known
+    let most = (sample.len() - sample.null_count()) / repeats;
+    match sample.data_type() {
+        DataType::Utf8 => are_at_most(most, sample.as_string::<i32>().iter().flatten()),
+        DataType::Int64 => are_at_most(most, sample.as_primitive::<Int64Type>().iter().flatten()),
+        DataType::Float64 => are_at_most(most, sample.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits)),
+        _ => false,
+    }
 }
 
-type Distinct<T> = HashSet<T, RandomState>;
+/// Whether no more than so many of the values differ.
+fn are_at_most<T: Eq + Hash>(most: usize, mut values: impl Iterator<Item = T>) -> bool {
+    let mut distinct = HashSet::with_capacity_and_hasher(most + 1, RandomState::default());
+    values.all(|value| {
+        distinct.insert(value);
+        distinct.len() <= most
+    })
+}
 
 /// Reads the footer from the store and checks it against what was written; returns its length with the page index.
 fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Result<u32> {

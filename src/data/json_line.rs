@@ -15,32 +15,55 @@ use serde_json::value::RawValue;
 
 use super::values::Scalar;
 
-/// Room for a text with escapes, beyond what is known of it.
-const USUAL_BYTES: usize = 128;
-
 /// The line is not for this parser.
 #[derive(Debug)]
 pub struct Unusual;
 
+/// Takes the fields of an object.
+pub trait Record<'a> {
+    /// A column that was met before.
+    type Source;
+    type Error;
+
+    /// The source whose name, in quotes and with a colon, this JSON begins with, and the length of that. Lines look alike:
+    /// most names need not be read at all.
+    fn expected(&mut self, json: &[u8]) -> Option<(Self::Source, usize)>;
+
+    fn add(&mut self, source: Self::Source, value: Scalar<'a>) -> Result<(), Self::Error>;
+
+    fn add_named(&mut self, name: &str, value: Scalar<'a>) -> Result<(), Self::Error>;
+}
+
 /// Reads the object on one line, which holds no line break, and hands over its fields. Stops at the first that is refused.
-pub fn read_object<'a, E>(
+/// `unescaped` has room for the texts that hold escapes: as much as the line is long.
+pub fn read_object<'a, R: Record<'a>>(
     line: &'a str,
-    mut field: impl FnMut(&'a str, Scalar<'a>) -> Result<(), E>,
-) -> Result<Result<(), E>, Unusual> {
-    let mut parser = Parser { text: line, at: 0 };
+    unescaped: &'a mut [u8],
+    record: &mut R,
+) -> Result<Result<(), R::Error>, Unusual> {
+    let mut parser = Parser { text: line, at: 0, unescaped };
     parser.expect(b'{')?;
     if parser.take(b'}') {
         return parser.end().map(Ok);
     }
     loop {
-        parser.expect(b'"')?;
-        let name = match parser.string()? {
-            Cow::Borrowed(name) => name,
-            Cow::Owned(_) => return Err(Unusual),
+        let added = match record.expected(&line.as_bytes()[parser.at..]) {
+            Some((source, length)) => {
+                parser.at += length;
+                record.add(source, parser.value()?)
+            }
+            None => {
+                parser.expect(b'"')?;
+                let start = parser.at;
+                if parser.skip_plain()? != b'"' {
+                    return Err(Unusual);
+                }
+                let name = &line[start..parser.at - 1];
+                parser.expect(b':')?;
+                record.add_named(name, parser.value()?)
+            }
         };
-        parser.expect(b':')?;
-        let value = parser.value()?;
-        if let Err(refused) = field(name, value) {
+        if let Err(refused) = added {
             return Ok(Err(refused));
         }
         if !parser.take(b',') {
@@ -53,6 +76,8 @@ pub fn read_object<'a, E>(
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Room for texts with escapes.
+    unescaped: &'a mut [u8],
 }
 
 impl<'a> Parser<'a> {
@@ -87,7 +112,7 @@ impl<'a> Parser<'a> {
         match self.peek().ok_or(Unusual)? {
             b'"' => {
                 self.at += 1;
-                self.string().map(Scalar::Text)
+                self.string().map(|text| Scalar::Text(Cow::Borrowed(text)))
             }
             b'-' | b'0'..=b'9' => self.number(),
             b'n' => self.word("null", Scalar::Null),
@@ -146,22 +171,25 @@ impl<'a> Parser<'a> {
 
     /// The text after an opening quote, and past the closing one.
     #[inline]
-    fn string(&mut self) -> Result<Cow<'a, str>, Unusual> {
+    fn string(&mut self) -> Result<&'a str, Unusual> {
         let start = self.at;
         if self.skip_plain()? == b'"' {
-            return Ok(Cow::Borrowed(&self.text[start..self.at - 1]));
+            return Ok(&self.text[start..self.at - 1]);
         }
-        let mut unescaped = Vec::with_capacity(2 * (self.at - start) + USUAL_BYTES);
-        unescaped.extend_from_slice(&self.text.as_bytes()[start..self.at - 1]);
-        self.unescape(&mut unescaped)?;
-        String::from_utf8(unescaped).map(Cow::Owned).map_err(|_| Unusual)
+        let length = self.unescape(start)?;
+        let (text, rest) = std::mem::take(&mut self.unescaped).split_at_mut(length);
+        self.unescaped = rest;
+        std::str::from_utf8(text).map_err(|_| Unusual)
     }
 
-    /// Appends the rest of a text, from after a backslash to the closing quote.
-    fn unescape(&mut self, text: &mut Vec<u8>) -> Result<(), Unusual> {
+    /// Writes the text that begins at `start`, and of which what lies before the first backslash has been passed, to the
+    /// closing quote; returns its length.
+    fn unescape(&mut self, start: usize) -> Result<usize, Unusual> {
         let bytes = self.text.as_bytes();
+        let mut length = self.at - 1 - start;
+        self.unescaped.get_mut(..length).ok_or(Unusual)?.copy_from_slice(&bytes[start..self.at - 1]);
         loop {
-            text.push(match bytes.get(self.at).ok_or(Unusual)? {
+            *self.unescaped.get_mut(length).ok_or(Unusual)? = match bytes.get(self.at).ok_or(Unusual)? {
                 byte @ (b'"' | b'\\' | b'/') => *byte,
                 b'b' => 0x08,
                 b'f' => 0x0c,
@@ -169,28 +197,35 @@ impl<'a> Parser<'a> {
                 b'r' => b'\r',
                 b't' => b'\t',
                 _ => return Err(Unusual),
-            });
+            };
             self.at += 1;
-            // Escapes stand close together: a step is copied whole and cut, which is cheaper than a copy of its length.
-            while let Some(eight) = bytes[self.at..].first_chunk() {
-                text.extend_from_slice(eight);
+            length += 1;
+            // Escapes stand close together: a step is copied whole, and what is too much of it overwritten.
+            while let (Some(eight), Some(room)) =
+                (bytes[self.at..].first_chunk::<8>(), self.unescaped[length..].first_chunk_mut())
+            {
+                *room = *eight;
                 let specials = specials(u64::from_le_bytes(*eight));
                 if specials != 0 {
                     let plain = (specials.trailing_zeros() / 8) as usize;
-                    text.truncate(text.len() - eight.len() + plain);
                     self.at += plain;
+                    length += plain;
                     break;
                 }
                 self.at += eight.len();
+                length += eight.len();
             }
             loop {
                 let byte = *bytes.get(self.at).ok_or(Unusual)?;
                 self.at += 1;
                 match byte {
-                    b'"' => return Ok(()),
+                    b'"' => return Ok(length),
                     b'\\' => break,
                     0..0x20 => return Err(Unusual),
-                    _ => text.push(byte),
+                    _ => {
+                        *self.unescaped.get_mut(length).ok_or(Unusual)? = byte;
+                        length += 1;
+                    }
                 }
             }
         }
@@ -235,14 +270,54 @@ fn specials(eight: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// What the line means, or `None` where it is unusual.
-    fn fields(line: &str) -> Option<Vec<(&str, Scalar<'_>)>> {
-        let mut all = Vec::new();
-        let read = read_object(line, |name, value| {
-            all.push((name, value));
-            Ok::<_, ()>(())
-        });
-        read.ok().map(|_| all)
+    /// The fields so far; those that may come next are expected.
+    #[derive(Default)]
+    struct Fields(Vec<(String, Scalar<'static>)>, Vec<&'static str>);
+
+    fn owned(value: Scalar<'_>) -> Scalar<'static> {
+        match value {
+            Scalar::Text(text) => Scalar::Text(text.into_owned().into()),
+            Scalar::Number(text) => Scalar::Number(text.to_owned().leak()),
+            Scalar::Json(text) => Scalar::Json(text.to_owned().leak()),
+            Scalar::Bool(value) => Scalar::Bool(value),
+            Scalar::Null => Scalar::Null,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    impl<'a> Record<'a> for Fields {
+        type Source = &'static str;
+        type Error = ();
+
+        fn expected(&mut self, json: &[u8]) -> Option<(&'static str, usize)> {
+            let quoted = |name: &&'static str| format!("\"{name}\":");
+            let name = self.1.iter().find(|name| json.starts_with(quoted(name).as_bytes()))?;
+            Some((name, quoted(name).len()))
+        }
+
+        fn add(&mut self, name: &'static str, value: Scalar<'a>) -> Result<(), ()> {
+            self.add_named(name, value)
+        }
+
+        fn add_named(&mut self, name: &str, value: Scalar<'a>) -> Result<(), ()> {
+            self.0.push((name.to_owned(), owned(value)));
+            Ok(())
+        }
+    }
+
+    /// What the line means, or `None` where it is unusual; whichever names are expected.
+    fn fields(line: &str) -> Option<Vec<(String, Scalar<'static>)>> {
+        let read = |expected: &[&'static str]| {
+            let mut fields = Fields(Vec::new(), expected.to_vec());
+            read_object(line, &mut vec![0; line.len()], &mut fields).ok().map(|_| fields.0)
+        };
+        let (none, some) = (read(&[]), read(&["a", "c", "k", "x"]));
+        assert_eq!(none, some, "{line}");
+        none
+    }
+
+    fn named(fields: Vec<(&str, Scalar<'static>)>) -> Option<Vec<(String, Scalar<'static>)>> {
+        Some(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     #[test]
@@ -257,10 +332,10 @@ mod tests {
             ("f", Scalar::Text("say \"hi\"\\/\n…".into())),
             ("g", Scalar::Number("0")),
         ];
-        assert_eq!(fields(line), Some(expected));
-        assert_eq!(fields("{}"), Some(vec![]));
+        assert_eq!(fields(line), named(expected));
+        assert_eq!(fields("{}"), named(vec![]));
         let nested = vec![("a", Scalar::Json(r#"{"b": [1, "]"]}"#)), ("c", Scalar::Json("[]"))];
-        assert_eq!(fields(r#"{"a":{"b": [1, "]"]} ,"c":[]}"#), Some(nested));
+        assert_eq!(fields(r#"{"a":{"b": [1, "]"]} ,"c":[]}"#), named(nested));
     }
 
     #[test]
@@ -306,7 +381,7 @@ mod tests {
                 let text = before.repeat(length);
                 assert_eq!(
                     fields(&format!("{{\"{text}\":\"{text}\"}}")),
-                    Some(vec![(&*text, Scalar::Text(text.as_str().into()))])
+                    named(vec![(&*text, Scalar::Text(text.clone().into()))])
                 );
                 assert_eq!(fields(&format!("{{\"a\":\"{text}\u{1f}{text}\"}}")), None);
             }
@@ -322,7 +397,7 @@ mod tests {
                 for second in parts {
                     let line = format!("{{\"k\":\"{}{first}{second}b\"}}", "x".repeat(length));
                     let general: std::collections::BTreeMap<String, String> = serde_json::from_str(&line).unwrap();
-                    assert_eq!(fields(&line), Some(vec![("k", Scalar::Text(general["k"].as_str().into()))]), "{line}");
+                    assert_eq!(fields(&line), named(vec![("k", Scalar::Text(general["k"].clone().into()))]), "{line}");
                 }
             }
         }

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use super::buffer::Parts;
 use super::cell::{CellPlan, CellReport, new_rows};
 use super::encode::{CellWriter, Target};
-use super::runs;
+use super::{row, runs};
 use crate::error::{Context, Result};
 
 /// Rows that the merge holds of each piece.
@@ -37,7 +37,7 @@ pub fn write_large_cell(
     for piece in 0..pieces {
         let path = piece_path(folder.path(), piece);
         let bytes = std::fs::read(&path).context("read a temporary file")?;
-        let rows = new_rows(plan, &bytes, target, report)?;
+        let rows = new_rows(plan, &row::rows(&bytes).collect::<Vec<_>>(), target, report)?;
         std::fs::remove_file(&path).context("remove a temporary file")?;
         if rows.num_rows() > 0 {
             let path = folder.path().join(format!("sorted-{piece}.arrow"));

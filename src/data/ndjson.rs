@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::blocks::Block;
 use super::json_line;
-use super::rows::{Fields, Refused, Rejection, RowBuilder};
+use super::rows::{Refused, Rejection, RowBuilder};
+use super::sources::Fields;
 use super::values::Scalar;
 use crate::model::Reason;
 
@@ -19,18 +20,24 @@ pub fn decode<'a>(
     mut refused: impl FnMut(u64, &'a [u8], Refused),
 ) -> u64 {
     let mut records = 0;
-    let mut fields = Fields::default();
+    let (mut memory, mut unescaped) = (Fields::default(), Vec::new());
     for (number, line) in (block.first_line..).zip(lines(&block.bytes)) {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         records += 1;
-        let outcome = read_object(line, builder, &mut fields).map_err(Refused::from);
+        // No text is longer without its escapes.
+        if unescaped.len() < line.len() {
+            unescaped.resize(line.len(), 0);
+        }
+        let mut fields = memory.reuse();
+        let outcome = read_object(line, &mut unescaped, builder, &mut fields).map_err(Refused::from);
         let outcome = outcome.and_then(|()| builder.finish(&mut fields, number));
         if let Err(why) = outcome {
             builder.abandon(&mut fields);
             refused(number, line, why);
         }
+        memory = fields.reuse();
     }
     records
 }
@@ -49,10 +56,14 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn read_object<'a>(line: &'a [u8], builder: &mut RowBuilder<'_>, fields: &mut Fields<'a>) -> Result<(), Rejection> {
-    let text = std::str::from_utf8(line)
-        .map_err(|error| Rejection::new(Reason::Encoding, format!("not UTF-8 at byte {}", error.valid_up_to())))?;
-    match json_line::read_object(text, |name, value| builder.field(fields, name, value)) {
+fn read_object<'a>(
+    line: &'a [u8],
+    unescaped: &'a mut [u8],
+    builder: &mut RowBuilder<'_>,
+    fields: &mut Fields<'a>,
+) -> Result<(), Rejection> {
+    let text = utf8(line)?;
+    match json_line::read_object(text, unescaped, &mut Record { builder, fields }) {
         Ok(outcome) => return outcome,
         Err(json_line::Unusual) => builder.abandon(fields),
     }
@@ -64,6 +75,35 @@ fn read_object<'a>(line: &'a [u8], builder: &mut RowBuilder<'_>, fields: &mut Fi
         (Some(rejection), _) => Err(rejection),
         (None, Err(error)) => Err(Rejection::new(Reason::Syntax, syntax_error(&error))),
         (None, Ok(())) => Ok(()),
+    }
+}
+
+fn utf8(line: &[u8]) -> Result<&str, Rejection> {
+    simdutf8::compat::from_utf8(line)
+        .map_err(|error| Rejection::new(Reason::Encoding, format!("not UTF-8 at byte {}", error.valid_up_to())))
+}
+
+struct Record<'x, 'r, 'a> {
+    builder: &'x mut RowBuilder<'r>,
+    fields: &'x mut Fields<'a>,
+}
+
+impl<'a> json_line::Record<'a> for Record<'_, '_, 'a> {
+    type Source = usize;
+    type Error = Rejection;
+
+    #[inline]
+    fn expected(&mut self, json: &[u8]) -> Option<(usize, usize)> {
+        self.builder.expected_source(json)
+    }
+
+    #[inline]
+    fn add(&mut self, source: usize, value: Scalar<'a>) -> Result<(), Rejection> {
+        self.builder.field_of(self.fields, source, value)
+    }
+
+    fn add_named(&mut self, name: &str, value: Scalar<'a>) -> Result<(), Rejection> {
+        self.builder.field(self.fields, name, value)
     }
 }
 

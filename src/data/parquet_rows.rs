@@ -11,7 +11,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ColumnChunkMetaData;
 
-use super::rows::{Fields, Refused, Rejection, RowBuilder};
+use super::rows::{Refused, Rejection, RowBuilder};
+use super::sources::Fields;
 use super::values::Scalar;
 use crate::error::{Context, Error, Result};
 
@@ -48,8 +49,8 @@ pub fn decode(
         .zip(schema.fields())
         .map(|(array, field)| Column::new(array).with_context(|| format!("read column `{}`", field.name())))
         .collect::<Result<Vec<_>>>()?;
+    let mut fields = Fields::default();
     for row in 0..batch.num_rows() {
-        let mut fields = Fields::with_capacity(columns.len());
         let outcome = columns
             .iter()
             .zip(schema.fields())

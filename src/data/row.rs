@@ -8,6 +8,7 @@
 //! Little-endian: the length of the rest (u32), order (u64), time (i64), length of the id (u32), id, and the fields that are
 //! not null, each a column's number in the run (u16), a tag (u8) and a value. It is read by the process that wrote it.
 
+use super::reused::Reused;
 use super::values::{Scalar, Value};
 use crate::model::ColumnType;
 
@@ -123,7 +124,7 @@ fn chunk<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// Writes rows one after another.
 #[derive(Debug, Default)]
 pub struct RowWriter {
-    bytes: Vec<u8>,
+    bytes: Reused,
     /// Where the open row begins.
     start: usize,
 }
@@ -175,14 +176,14 @@ impl RowWriter {
     }
 
     /// All rows that were ended.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Reused {
         self.bytes.truncate(self.start);
         self.start = 0;
-        // What follows differs little in size, and what is held is counted by what it takes.
-        let next = Vec::with_capacity(self.bytes.len());
-        let mut taken = std::mem::replace(&mut self.bytes, next);
-        taken.shrink_to_fit();
-        taken
+        let mut next = self.bytes.another();
+        next.clear();
+        // What follows differs little in size.
+        next.reserve(self.bytes.len());
+        std::mem::replace(&mut self.bytes, next)
     }
 }
 
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!((second.order(), second.id(), second.fields().count()), (8, &b""[..], 0));
         let mut copy = Vec::new();
         rows(&bytes).for_each(|row| row.append_to(&mut copy));
-        assert_eq!(copy, bytes);
+        assert_eq!(copy, *bytes);
         assert!(rows(&bytes[..first.stored_bytes() - 1]).next().is_none());
         assert!(writer.take().is_empty());
     }

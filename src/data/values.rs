@@ -72,6 +72,7 @@ impl Scalar<'_> {
     }
 
     /// The value's text, before typing.
+    #[inline]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Scalar::Null => Cow::Borrowed(""),

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 
-use crate::data::rows::stored_name;
+use crate::data::sources::stored_name;
 use crate::error::{Context, Error, Result};
 use crate::hot::Cassandra;
 use crate::model::{ColumnType, IdSource, KeySource, Mapping, Schema, TimeUnit};
