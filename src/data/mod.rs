@@ -32,6 +32,7 @@ pub mod merge;
 pub mod ndjson;
 pub mod pack;
 pub mod pack_parts;
+pub mod parallel_writer;
 pub mod parquet_rows;
 pub mod range_reader;
 pub mod reused;

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target, encodings};
 use super::super::footer::Hashing;
 use super::super::pack::CellRows;
+use super::super::parallel_writer::ParallelWriter;
 use super::super::runs;
 use super::super::typed::Typed;
 use super::digest::{RowDigest, RowDigests};
@@ -88,7 +89,7 @@ fn encoded_bytes(cells: &[(Partition, Vec<DataFile>)], plan: &BundlePlan<'_>) ->
     cells.iter().flat_map(|(_, files)| files).map(rows_of).sum()
 }
 
-type Writer = ArrowWriter<Hashing<BufWriter<NamedTempFile>>>;
+type Writer = ParallelWriter<Hashing<BufWriter<NamedTempFile>>>;
 
 struct BundleWriter<'a> {
     plan: &'a BundlePlan<'a>,
@@ -121,7 +122,8 @@ impl<'a> BundleWriter<'a> {
         let properties = properties(self.plan, &self.path, first);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
-        ArrowWriter::try_new_with_options(sink, self.schema.clone(), options).context("encode events")
+        let writer = ArrowWriter::try_new_with_options(sink, self.schema.clone(), options);
+        writer.and_then(|writer| ParallelWriter::new(writer, self.schema.clone())).context("encode events")
     }
 
     /// What is written from here on are rows of this cell.
@@ -176,7 +178,7 @@ impl<'a> BundleWriter<'a> {
 
     /// Does nothing where no row was written since the last one.
     fn close_row_group(&mut self) -> Result<()> {
-        self.writer.as_mut().map_or(Ok(()), ArrowWriter::flush).context("encode events")
+        self.writer.as_mut().map_or(Ok(()), ParallelWriter::flush).context("encode events")
     }
 
     fn finish(self) -> Result<Draft> {
