@@ -87,7 +87,8 @@ impl Writing<'_> {
         let task = self.ctx.progress.task("write", Unit::Files, Some(cells.len() as u64));
         let written = Mutex::new(Written { cells: cells.clone(), ..Written::default() });
         let (next_cell, failed, footers) = (AtomicUsize::new(0), AtomicBool::new(false), Footers::default());
-        let turns = Turns::new(self.threads);
+        // One more than cores: a thread that is handed a turn needs a moment to wake up.
+        let turns = Turns::new(self.threads + 1);
         let work = || -> Result<()> {
             while !failed.load(Ordering::Relaxed) {
                 let Some(&number) = order.get(next_cell.fetch_add(1, Ordering::Relaxed)) else { break };

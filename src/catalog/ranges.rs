@@ -76,7 +76,7 @@ impl RangeColumns {
     /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
     pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let is_end = |name: &str| COLUMNS.iter().any(|(column, ends)| ends.contains(&name) && wanted(column));
-        Self::of(&file.columns(|name| name == "rows" || is_end(name))?, &wanted)
+        Self::of(&file.columns_in_sql(|name| name == "rows" || is_end(name))?, &wanted)
     }
 
     /// As [`RangeColumns::read`], where they are decoded already.

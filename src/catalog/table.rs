@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Fields, Schema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -93,17 +93,34 @@ impl Encoded {
 
     /// The columns that `wanted` picks by their names.
     pub fn columns(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
-        self.read(wanted, None)
+        self.read(self.metadata.clone(), wanted, None)
+    }
+
+    /// As [`Encoded::columns`], with texts as views, which is how SQL has them.
+    pub fn columns_in_sql(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
+        let view = |field: &FieldRef| match field.data_type() {
+            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+            _ => field.clone(),
+        };
+        let schema = Schema::new(self.metadata.schema().fields().iter().map(view).collect::<Fields>());
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
+        let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options);
+        self.read(metadata.context("read a catalog file")?, wanted, None)
     }
 
     /// All columns of these rows, which ascend.
     pub fn rows(&self, rows: &[u32]) -> Result<RecordBatch> {
         let ranges = rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1);
-        self.read(|_| true, Some(RowSelection::from_consecutive_ranges(ranges, self.num_rows())))
+        self.read(self.metadata.clone(), |_| true, Some(RowSelection::from_consecutive_ranges(ranges, self.num_rows())))
     }
 
-    fn read(&self, wanted: impl Fn(&str) -> bool, selection: Option<RowSelection>) -> Result<RecordBatch> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+    fn read(
+        &self,
+        metadata: ArrowReaderMetadata,
+        wanted: impl Fn(&str) -> bool,
+        selection: Option<RowSelection>,
+    ) -> Result<RecordBatch> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata);
         let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
         let columns = columns.map(|(column, _)| column).collect::<Vec<_>>();
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);

@@ -8,7 +8,7 @@
 //! nothing is kept per cell but where its rows lie.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -111,9 +111,9 @@ impl Parts {
     }
 
     /// A cell's rows. `spilled` takes the bytes of those that were.
-    pub fn rows_of_cell<'a>(&'a self, cell: u32, spilled: &'a mut Vec<u8>) -> Result<Vec<Row<'a>>> {
-        self.spilled.iter().try_for_each(|part| part.append_cell(cell, spilled))?;
-        Ok(self.memory.rows(cell).chain(row::rows(spilled)).collect())
+    pub fn rows_of_cell<'a>(&'a self, cell: u32, spilled: &'a mut Vec<Vec<u8>>) -> Result<Vec<Row<'a>>> {
+        *spilled = self.spilled.iter().map(|part| part.cell(cell)).collect::<Result<_>>()?;
+        Ok(self.memory.rows(cell).chain(spilled.iter().flat_map(|bytes| row::rows(bytes))).collect())
     }
 
     /// Hands out a cell's rows, of which memory holds few at a time.
@@ -170,25 +170,25 @@ impl Grouped {
     }
 
     fn write(self, path: PathBuf) -> Result<Spilled> {
-        let file = File::options().create_new(true).read(true).write(true).open(&path).context("create a file")?;
-        let mut writer = BufWriter::with_capacity(WRITE_BYTES, file);
-        let (mut cells, mut written) = (Vec::new(), 0);
-        let mut bytes = Vec::new();
+        let mut file = File::options().create_new(true).read(true).write(true).open(&path).context("create a file")?;
+        let (mut cells, mut end) = (Vec::new(), 0);
+        let mut bytes = Vec::with_capacity(2 * WRITE_BYTES);
         for cell in (0..).take(self.firsts.len() - 1) {
-            bytes.clear();
-            let mut rows = 0;
+            let (start, mut rows) = (end, 0);
             for row in self.rows(cell) {
                 row.append_to(&mut bytes);
+                end += row.stored_bytes() as u64;
                 rows += 1;
+                if bytes.len() >= WRITE_BYTES {
+                    file.write_all(&bytes).context("write")?;
+                    bytes.clear();
+                }
             }
             if rows > 0 {
-                writer.write_all(&bytes).context("write")?;
-                let place = Place { cell, start: written, bytes: bytes.len() as u64, rows };
-                written += place.bytes;
-                cells.push(place);
+                cells.push(Place { cell, start, bytes: end - start, rows });
             }
         }
-        let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).context("write")?;
+        file.write_all(&bytes).context("write")?;
         Ok(Spilled { file, cells })
     }
 }
@@ -214,11 +214,20 @@ impl Spilled {
         self.cells.binary_search_by_key(&cell, |place| place.cell).ok().map(|at| self.cells[at])
     }
 
-    fn append_cell(&self, cell: u32, bytes: &mut Vec<u8>) -> Result<()> {
-        let Some(place) = self.place(cell) else { return Ok(()) };
-        let before = bytes.len();
-        bytes.resize(before + place.bytes as usize, 0);
-        self.file.read_exact_at(&mut bytes[before..], place.start).context("read a spill file")
+    fn cell(&self, cell: u32) -> Result<Vec<u8>> {
+        let Some(Place { start, bytes: wanted, .. }) = self.place(cell) else { return Ok(Vec::new()) };
+        // Memory that nobody has to clear before it is read into.
+        let mut bytes = Vec::with_capacity(wanted as usize);
+        while (bytes.len() as u64) < wanted {
+            let start = start + bytes.len() as u64;
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), start) {
+                Ok(0) => return Err(Error::failed("a spill file ends within a row")),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("read a spill file"),
+            }
+        }
+        bytes.truncate(wanted as usize);
+        Ok(bytes)
     }
 
     fn read_cell(&self, cell: u32, take: &mut impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {

@@ -87,13 +87,22 @@ struct Draft {
 
 fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &RowDigests) -> Result<BuiltBundle> {
     let Draft { file, path, sha256, cells, ids } = draft;
-    let on_disk = sha256_of(&file).context("read it back")?;
-    if on_disk != sha256 {
+    let decode = || {
+        let rows = cells.iter().map(|cell| cell.rows.rows).sum();
+        let footer = footer_of_draft(&file, rows).context("read its footer back")?;
+        verify::verify(&file, &cells, digests).context("verify it")?;
+        Ok::<_, Error>(footer)
+    };
+    let (on_disk, decoded) = std::thread::scope(|scope| {
+        let on_disk = scope.spawn(|| sha256_of(&file));
+        let decoded = decode();
+        (on_disk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), decoded)
+    });
+    // Bytes that changed are the cause of whatever they decode to.
+    if on_disk.context("read it back")? != sha256 {
         return Err(verify::differs("its bytes changed on the disk"));
     }
-    let (size_bytes, footer) =
-        footer_of_draft(&file, cells.iter().map(|cell| cell.rows.rows).sum()).context("read its footer back")?;
-    verify::verify(&file, &cells, digests).context("verify it")?;
+    let (size_bytes, footer) = decoded?;
     let first = &cells[0].rows;
     let mut data_file = DataFile {
         path: path.clone(),
