@@ -1,5 +1,6 @@
 """The measurements of archive.sh."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -33,6 +34,30 @@ def archive(source, folder):
     return [tier, "archive", "--quiet", "--archive", folder, source]
 
 
+def judge(format, median, sizes):
+    """Says which targets were met."""
+    times, fastest = {name: wall for name, (wall, _, _) in median.items()}, "duckdb"
+    if format != "ndjson":
+        fastest = min(("duckdb", "polars"), key=times.get)
+    wanted = 2.5 if format == "ndjson" else 1.5
+    ratio = times[fastest] / times["tier"]
+    smallest = min(size for name, size in sizes.items() if name != "tier")
+    verdicts = [
+        (f"{wanted} times as fast as {fastest}", f"{ratio:.2f}", ratio >= wanted),
+        ("at most 512 MiB", f"{median['tier'][2]:.0f}", median["tier"][2] <= 512),
+        ("output no larger than the smallest", f"{sizes['tier'] / smallest:.3f} of it", sizes["tier"] <= smallest),
+    ]
+    print("targets: " + "; ".join(f"{what}: {got}, {'met' if met else 'not met'}" for what, got, met in verdicts))
+
+
+def limit(source):
+    """What decoding and encoding alone take; see examples/archive_limit.rs."""
+    alone = subprocess.run([f"{os.path.dirname(tier)}/archive_limit", source], check=True, capture_output=True, text=True)
+    figures = json.loads(alone.stdout)
+    print(f"by the libraries alone, in memory, 2 threads: decoding {figures['decode_s']:.2f} s, encoding as zstd-3 "
+          f"{figures['encode_s']:.2f} s")
+
+
 def beside(rows, runs):
     day = generate(rows, 100)
     lines = sum(1 for _ in open(f"{day}.ndjson", "rb"))
@@ -52,6 +77,9 @@ def beside(rows, runs):
         sizes = {name: measure.tree_bytes(folder) for name, folder in data.items()}
         print(f"\n{format}, {os.path.getsize(source) / 2**20:,.0f} MiB")
         measure.print_table(median, lines, sizes)
+        judge(format, median, sizes)
+        if format == "ndjson":
+            limit(source)
         for number in range(used):
             shutil.rmtree(f"{work}/out-{number + 1}", ignore_errors=True)
         os.sync()

@@ -9,8 +9,8 @@
 #   polars    a lazy frame that does the same (peers.py)
 #   …, check  the same, and then what was written is read once more and counted
 #
-# DuckDB and Polars are those of infra/tools.sh; whole processes are timed. Set TIER_BENCH_BIN to a folder with the binary
-# `tier` to skip the release build. Data and output need 4 GB in $TMPDIR for 3,000,000 rows.
+# DuckDB and Polars are those of infra/tools.sh; whole processes are timed. Set TIER_BENCH_BIN to a folder with `tier` and
+# `archive_limit` to skip the release build. Data and output need 4 GB in $TMPDIR for 3,000,000 rows.
 set -euo pipefail
 
 bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,8 +21,10 @@ trap 'rm -rf "$work"' EXIT
 
 if [[ -z ${TIER_BENCH_BIN:-} ]]; then
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-    (cd "$root" && cargo build --release --bin tier)
-    TIER_BENCH_BIN=$CARGO_TARGET_DIR/release
+    (cd "$root" && cargo build --release --bin tier --example archive_limit)
+    TIER_BENCH_BIN=$work/bin
+    mkdir "$TIER_BENCH_BIN"
+    ln -s "$CARGO_TARGET_DIR"/release/tier "$CARGO_TARGET_DIR"/release/examples/archive_limit "$TIER_BENCH_BIN"
 fi
 
 if [[ ${1:-} == growth ]]; then

@@ -1,11 +1,12 @@
-"""Draws what results/archive.txt and results/query.txt say as bars: picture.py > results/speed.svg"""
+"""Draws what archive.txt and query.txt in a folder say as bars: picture.py FOLDER > FOLDER/speed.svg"""
 
 import math
 import re
+import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-results = Path(__file__).parent / "results"
+results = Path(sys.argv[1])
 COLOURS = {"tier": "#2563eb", "duckdb": "#d97706", "datafusion": "#64748b", "polars": "#0d9488"}
 # Of results/query.txt: those that a bucket answers, and two that a disk does.
 QUESTIONS = ["a tenant's week", "a tenant's year", "group by user", "count by keys"]

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Every benchmark, one after the other, and the picture in the README: about an hour on 2 cores, after the release build.
+#
+#   infra/bench/all.sh [OUT]        by default infra/bench/results
+#
+# Needs Rust, Go and Python 3, and 12 GB in $TMPDIR and ~/.cache. Leave the machine alone meanwhile. Set TIER_BENCH_BIN to
+# a folder with `tier`, `catalog_bench` and `archive_limit` to skip the release build.
+set -euo pipefail
+
+bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+out=${1:-$bench/results}
+mkdir -p "$out"
+source "$bench/data.sh"
+
+run() { # NAME COMMAND…
+    echo "== $1"
+    "${@:2}" | tee "$out/$1.txt.new"
+    mv "$out/$1.txt.new" "$out/$1.txt"
+}
+run archive "$bench/archive.sh"
+run growth "$bench/archive.sh" growth
+run catalog "$bench/catalog.sh"
+run query "$bench/query.sh"
+run rest "$bench/rest.sh"
+python3 "$bench/picture.py" "$out" >"$out/speed.svg"

@@ -1,0 +1,66 @@
+# What query.sh and rest.sh ask and work on; to be sourced. It is made once in $TIER_BENCH_DATA, by default
+# ~/.cache/tier/bench-query (1 GB):
+#
+#   cells     a year of 5 types x 20 tenants, 200 rows a day each: 36,500 files
+#   bundles   the same, merged by month into a class that can be read at once
+#   large     8,000,000 rows in 40 files
+#
+# Sets root, data, tier, and python with numpy, DuckDB and DataFusion. Without $TIER_BENCH_BIN, a folder with `tier` and
+# the benchmarks' examples, they are built first.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+data=${TIER_BENCH_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/bench-query}
+mkdir -p "$data"
+
+if [[ -z ${TIER_BENCH_BIN:-} ]]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
+    (cd "$root" && cargo build --release --bin tier --example catalog_bench --example archive_limit)
+    TIER_BENCH_BIN=$data/bin
+    mkdir -p "$TIER_BENCH_BIN"
+    ln -sf "$CARGO_TARGET_DIR"/release/{tier,examples/catalog_bench,examples/archive_limit} "$TIER_BENCH_BIN"
+fi
+export TIER_BENCH_BIN
+tier=$TIER_BENCH_BIN/tier
+python=$data/venv/bin/python
+
+if [[ ! -x $python ]]; then
+    python3 -m venv "$data/venv.new"
+    "$data/venv.new/bin/pip" install --quiet duckdb==2.0.1 datafusion==55.0.0 pyarrow numpy
+    mv "$data/venv.new" "$data/venv"
+fi
+
+archive() { # NAME DAYS TYPES TENANTS ROWS
+    [[ ! -d $data/$1 ]] || return 0
+    "$python" "$root/infra/bench/query_data.py" "$data/exports" "${@:2}"
+    rm -rf "$data/$1.new"
+    "$tier" archive "$data/exports" --archive "$data/$1.new" --quiet
+    rm -rf "$data/exports"
+    mv "$data/$1.new" "$data/$1"
+}
+archive cells 365 5 20 200
+archive large 10 2 2 200000
+printf '[[lifecycle.rules]]\nafter = "1d"\nclass = "GLACIER_IR"\nlayout = "bundle"\n' >"$data/bundles.toml"
+if [[ ! -d $data/bundles ]]; then
+    rm -rf "$data/bundles.new"
+    cp -r "$data/cells" "$data/bundles.new"
+    "$tier" lifecycle apply --archive "$data/bundles.new" --config "$data/bundles.toml" --now 2027-01-01T00:00:00Z --yes \
+        --max-cost 1 --quiet
+    "$tier" vacuum --archive "$data/bundles.new" --now 2027-03-01T00:00:00Z --yes --quiet
+    mv "$data/bundles.new" "$data/bundles"
+fi
+
+# Starts a MinIO that has cells and bundles in the bucket `bench`, at $port, until the script ends, and then stops $proxy
+# too.
+start_minio() {
+    local mc
+    export TIER_MINIO_DIR=$data/minio
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    eval "$("$root/infra/minio.sh" start --port "$port" --bucket bench)"
+    proxy=
+    trap '[[ -z $proxy ]] || kill "$proxy"; "$root/infra/minio.sh" stop' EXIT
+    mc=$("$root/infra/tools.sh" mc)
+    export MC_CONFIG_DIR=$data/mc
+    "$mc" alias set bench "$AWS_ENDPOINT_URL" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >/dev/null
+    for name in cells bundles; do
+        "$mc" mirror --quiet "$data/$name" "bench/bench/$name" >/dev/null
+    done
+}

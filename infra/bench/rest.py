@@ -1,0 +1,59 @@
+"""The measurements of rest.sh."""
+
+import os
+import shutil
+import statistics
+import sys
+
+import measure
+
+tier, data, work, runs = *sys.argv[1:4], int(sys.argv[4])
+NOW = "2027-01-01T00:00:00Z"
+
+
+def median(command, prepare=lambda: None):
+    """Wall seconds, CPU seconds and peak MiB, the first run left out."""
+    figures = []
+    for _ in range(runs + 1):
+        prepare()
+        figures.append(measure.run(command))
+    return [statistics.median(column) for column in zip(*figures[1:])]
+
+
+def show(what, figures, rate="", target=""):
+    wall, cpu, peak = figures
+    print(f"{what:38}{wall * 1000:9,.1f}{cpu * 1000:9,.1f}{peak:9.0f}  {rate:22}{target}", flush=True)
+
+
+def files(folder):
+    return sum(name.endswith(".parquet") for _, _, names in os.walk(folder) for name in names)
+
+
+print(f"medians of {runs} runs; {measure.machine()}; tier is {os.path.getsize(os.path.realpath(tier)) / 1e6:.0f} MB\n")
+print(f"{'':38}{'ms':>9}{'CPU ms':>9}{'MiB':>9}  {'':22}target")
+show("tier --help", median([tier, "--help"]), target="10 ms")
+question = "SELECT min(ts) FROM events WHERE tenant_id = 'tenant-0007'"
+show("from the catalog, 36,500 files", median([tier, "query", "--archive", f"{data}/cells", question]), target="30 ms")
+
+rules = f"{data}/bundles.toml"
+plan = [tier, "lifecycle", "plan", "--archive", f"{work}/catalog", "--config", rules, "--now", NOW]
+show("lifecycle plan, 10M files all due", median(plan), target="5 s")
+
+
+def unbundled():
+    shutil.rmtree(f"{work}/large", ignore_errors=True)
+    shutil.copytree(f"{data}/large", f"{work}/large")
+    os.sync()
+
+
+apply = [tier, "lifecycle", "apply", "--archive", f"{work}/large", "--config", rules, "--now", NOW, "--yes",
+         "--max-cost", "1", "--quiet"]
+size = measure.tree_bytes(f"{data}/large/events")
+figures = median(apply, unbundled)
+rate = f"{size / 1e6 / figures[0]:.0f} MB/s of {size / 1e6:.0f}"
+show("bundling, 8,000,000 rows", figures, rate, "200 MB/s, or near the codec's limit")
+
+objects = files(f"{data}/cells/events")
+for name, more in (("tier verify, MinIO", []), ("tier verify --read all, MinIO", ["--read", "all"])):
+    figures = median([tier, "verify", "--archive", "s3://bench/cells", "--quiet", *more])
+    show(name, figures, f"{objects / figures[0]:,.0f} objects/s", "2,000 objects/s" if not more else "")

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# What the nightly job and queries are not, each beside its target, in one run:
+#
+#   infra/bench/rest.sh [RUNS]        by default 5 runs of each
+#
+# The start of the binary, an answer from the catalog alone, the plan of a lifecycle that moves everything of 10,000,000
+# files, bundling, and `tier verify` against MinIO. Needs what query.sh needs, and 1 GB in $TMPDIR.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/data.sh"
+start_minio
+work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
+trap 'rm -rf "$work"; "$root/infra/minio.sh" stop' EXIT
+"$TIER_BENCH_BIN/catalog_bench" make "$work/catalog" 10000000 uniform >/dev/null
+"$python" "$root/infra/bench/rest.py" "$tier" "$data" "$work" "${1:-5}"
