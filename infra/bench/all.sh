@@ -19,7 +19,7 @@ run() { # NAME COMMAND…
 }
 run archive "$bench/archive.sh"
 run growth "$bench/archive.sh" growth
-run catalog "$bench/catalog.sh"
 run query "$bench/query.sh"
 run rest "$bench/rest.sh"
+run catalog "$bench/catalog.sh"
 python3 "$bench/picture.py" "$out" >"$out/speed.svg"

@@ -1,5 +1,6 @@
 //! The only code that talks to people: parses, settles the settings, runs a verb, prints, and says how it went.
 
+mod allocator;
 mod archive;
 mod args;
 mod cache;
@@ -80,6 +81,7 @@ impl App {
 
 /// Parses, runs, prints; returns the exit code.
 pub fn main() -> u8 {
+    allocator::limit_arenas();
     ui::install_panic_message();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -80,6 +80,7 @@ impl Buffer {
     /// All rows, and the folder the files of those that spilled live in.
     pub fn finish(self) -> Parts {
         let State { rows, spilled, .. } = std::mem::take(&mut *self.lock());
+        rows.iter().for_each(|rows| rows.bytes.release_others());
         Parts { memory: Grouped::new(rows), spilled, folder: self.folder }
     }
 

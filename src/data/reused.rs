@@ -36,6 +36,11 @@ impl Reused {
         let returned = self.home.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Reused { bytes: returned.unwrap_or_default(), home: self.home.clone() }
     }
+
+    /// Gives back what was returned and not asked for again.
+    pub fn release_others(&self) {
+        self.home.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl Drop for Reused {
