@@ -7,10 +7,11 @@
 # a folder with `tier`, `catalog_bench` and `archive_limit` to skip the release build.
 set -euo pipefail
 
-bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+build archive_limit catalog_bench
+bench=$root/infra/bench
 out=${1:-$bench/results}
 mkdir -p "$out"
-source "$bench/data.sh"
 
 run() { # NAME COMMAND…
     echo "== $1"

@@ -13,19 +13,13 @@
 # `archive_limit` to skip the release build. Data and output need 4 GB in $TMPDIR for 3,000,000 rows.
 set -euo pipefail
 
-bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$bench/../..
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+bench=$root/infra/bench
 python=$("$root/infra/tools.sh" readers)
 work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-if [[ -z ${TIER_BENCH_BIN:-} ]]; then
-    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-    (cd "$root" && cargo build --release --bin tier --example archive_limit)
-    TIER_BENCH_BIN=$work/bin
-    mkdir "$TIER_BENCH_BIN"
-    ln -s "$CARGO_TARGET_DIR"/release/tier "$CARGO_TARGET_DIR"/release/examples/archive_limit "$TIER_BENCH_BIN"
-fi
+build archive_limit
 
 if [[ ${1:-} == growth ]]; then
     shift

@@ -10,19 +10,13 @@
 # release build.
 set -euo pipefail
 
-bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$bench/../..
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+bench=$root/infra/bench
 python=$("$root/infra/tools.sh" catalog-peers)
 work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-if [[ -z ${TIER_BENCH_BIN:-} ]]; then
-    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-    (cd "$root" && cargo build --release --bin tier --example catalog_bench)
-    TIER_BENCH_BIN=$work/bin
-    mkdir "$TIER_BENCH_BIN"
-    ln -s "$CARGO_TARGET_DIR"/release/tier "$CARGO_TARGET_DIR"/release/examples/catalog_bench "$TIER_BENCH_BIN"
-fi
+build catalog_bench
 
 (($#)) || set -- 1000000 10000000 50000000
 "$python" "$bench/catalog.py" "$TIER_BENCH_BIN" "$work" "$@"

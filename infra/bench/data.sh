@@ -5,20 +5,10 @@
 #   bundles   the same, merged by month into a class that can be read at once
 #   large     8,000,000 rows in 40 files
 #
-# Sets root, data, tier, and python with numpy, DuckDB and DataFusion. Without $TIER_BENCH_BIN, a folder with `tier` and
-# the benchmarks' examples, they are built first.
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# After build.sh and its build. Sets data, tier, and python with numpy, DuckDB and DataFusion.
 data=${TIER_BENCH_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/bench-query}
 mkdir -p "$data"
 
-if [[ -z ${TIER_BENCH_BIN:-} ]]; then
-    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-    (cd "$root" && cargo build --release --bin tier --example catalog_bench --example archive_limit)
-    TIER_BENCH_BIN=$data/bin
-    mkdir -p "$TIER_BENCH_BIN"
-    ln -sf "$CARGO_TARGET_DIR"/release/{tier,examples/catalog_bench,examples/archive_limit} "$TIER_BENCH_BIN"
-fi
-export TIER_BENCH_BIN
 tier=$TIER_BENCH_BIN/tier
 python=$data/venv/bin/python
 
@@ -49,14 +39,14 @@ if [[ ! -d $data/bundles ]]; then
 fi
 
 # Starts a MinIO that has cells and bundles in the bucket `bench`, at $port, until the script ends, and then stops $proxy
-# too.
+# and removes $work too.
 start_minio() {
     local mc
     export TIER_MINIO_DIR=$data/minio
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     eval "$("$root/infra/minio.sh" start --port "$port" --bucket bench)"
-    proxy=
-    trap '[[ -z $proxy ]] || kill "$proxy"; "$root/infra/minio.sh" stop' EXIT
+    proxy='' work=''
+    trap '[[ -z $proxy ]] || kill "$proxy"; [[ -z $work ]] || rm -rf "$work"; "$root/infra/minio.sh" stop' EXIT
     mc=$("$root/infra/tools.sh" mc)
     export MC_CONFIG_DIR=$data/mc
     "$mc" alias set bench "$AWS_ENDPOINT_URL" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >/dev/null

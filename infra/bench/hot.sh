@@ -11,7 +11,7 @@
 # Set TIER_BENCH_BIN to a folder with the binaries `tier`, `driver_loop` and `hot_events` to skip the release build.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 rows=${1:-1000000} runs=${2:-3}
 day=2026-11-24
 
@@ -20,12 +20,7 @@ if [[ -z ${TIER_CASSANDRA:-} ]]; then
     exec "$root/infra/cassandra.sh" run "${BASH_SOURCE[0]}" "$rows" "$runs"
 fi
 
-if [[ -z ${TIER_BENCH_BIN:-} ]]; then
-    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-    (cd "$root" && cargo build --release --bin tier --example driver_loop --example hot_events)
-    TIER_BENCH_BIN=$(mktemp -d)
-    ln -s "$CARGO_TARGET_DIR"/release/{tier,examples/driver_loop,examples/hot_events} "$TIER_BENCH_BIN"
-fi
+build driver_loop hot_events
 cqlsh=$("$root/infra/tools.sh" cqlsh)
 work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT

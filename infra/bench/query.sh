@@ -14,7 +14,9 @@
 # with `tier` to skip the release build.
 set -euo pipefail
 
-source "$(dirname "${BASH_SOURCE[0]}")/data.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+build
+source "$root/infra/bench/data.sh"
 runs=${1:-3}
 start_minio
 rustc -O --edition 2024 -o "$data/lag_proxy" "$root/infra/bench/lag_proxy.rs"

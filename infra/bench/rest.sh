@@ -7,9 +7,10 @@
 # files, bundling, and `tier verify` against MinIO. Needs what query.sh needs, and 1 GB in $TMPDIR.
 set -euo pipefail
 
-source "$(dirname "${BASH_SOURCE[0]}")/data.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+build catalog_bench
+source "$root/infra/bench/data.sh"
 start_minio
 work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
-trap 'rm -rf "$work"; "$root/infra/minio.sh" stop' EXIT
 "$TIER_BENCH_BIN/catalog_bench" make "$work/catalog" 10000000 uniform >/dev/null
 "$python" "$root/infra/bench/rest.py" "$tier" "$data" "$work" "${1:-5}"

@@ -17,6 +17,7 @@ use crate::data::buffer::{Buffer, Parts};
 use crate::data::csv::{self, Header};
 use crate::data::ndjson;
 use crate::data::rows::{Refused, Rejection, RowBuilder, Rules};
+use crate::data::threads;
 use crate::error::{Context, Error, Result};
 use crate::exports::source::Digest;
 use crate::exports::{self, Export, Piece, Unfit, open_quote};
@@ -110,7 +111,7 @@ pub fn decode(
         drop(sender);
         let mut decoded = Ok(());
         for decoder in decoders {
-            let outcome = decoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let outcome = threads::outcome(decoder.join());
             decoded = decoded.and(outcome);
         }
         // A decoder's error is the cause of the reader's.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use jiff::civil::Date;
 use tokio::runtime::Handle;
@@ -17,6 +16,7 @@ use crate::data::encode::Target;
 use crate::data::existing::ExistingFile;
 use crate::data::footers::Footers;
 use crate::data::rows::export_and_line;
+use crate::data::threads;
 use crate::data::turns::Turns;
 use crate::data::typed::Typed;
 use crate::error::{Context, Error, Kind, Result};
@@ -114,13 +114,7 @@ impl Writing<'_> {
             }
             Ok(())
         };
-        let outcome = thread::scope(|scope| {
-            let writers: Vec<_> = (0..self.threads * WRITERS_PER_TURN).map(|_| scope.spawn(work)).collect();
-            let join = |writer: thread::ScopedJoinHandle<'_, Result<()>>| {
-                writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            writers.into_iter().map(join).fold(Ok(()), Result::and)
-        });
+        let outcome = threads::on_all(self.threads * WRITERS_PER_TURN, work);
         let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(()) => Ok(written),

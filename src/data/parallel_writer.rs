@@ -16,6 +16,8 @@ use parquet::errors::Result;
 use parquet::file::properties::DEFAULT_MAX_ROW_GROUP_ROW_COUNT;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::threads;
+
 /// What the rows handed to the threads at once take in memory: enough that starting them costs nothing beside it. As much
 /// again waits meanwhile.
 const STEP_BYTES: usize = 16 << 20;
@@ -112,7 +114,7 @@ impl<W: Write + Send> ParallelWriter<W> {
 
     fn join(&mut self) -> Result<()> {
         if let Some(encoding) = self.encoding.take() {
-            self.columns = encoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            self.columns = threads::outcome(encoding.join())?;
             self.encoded_bytes = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
         }
         Ok(())
@@ -131,7 +133,7 @@ fn encode(
     order.sort_by_key(|&column| Reverse(rows.iter().map(|rows| bytes_of(rows, column)).sum::<usize>()));
     let columns: Vec<_> = columns.into_iter().map(Mutex::new).collect();
     let next = AtomicUsize::new(0);
-    let work = || {
+    let work = || -> Result<()> {
         while let Some(&column) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut writer = columns[column].lock().unwrap_or_else(PoisonError::into_inner);
             for rows in rows {
@@ -142,14 +144,7 @@ fn encode(
         }
         Ok(())
     };
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let join = |other: thread::ScopedJoinHandle<'_, Result<()>>| {
-            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let own = work();
-        others.into_iter().map(join).fold(own, Result::and)
-    })?;
+    threads::on_all(threads, work)?;
     Ok(columns.into_iter().map(|column| column.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
 }
 

@@ -33,6 +33,7 @@ use self::verify::WrittenCell;
 use super::encode::Target;
 use super::footer::{self, Hashing};
 use super::pack::Packed;
+use super::threads;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
@@ -96,7 +97,7 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     let (on_disk, decoded) = std::thread::scope(|scope| {
         let on_disk = scope.spawn(|| sha256_of(&file));
         let decoded = decode();
-        (on_disk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), decoded)
+        (threads::outcome(on_disk.join()), decoded)
     });
     // Bytes that changed are the cause of whatever they decode to.
     if on_disk.context("read it back")? != sha256 {

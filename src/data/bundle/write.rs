@@ -4,8 +4,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -14,7 +14,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
-use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target, encodings};
+use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target, bounds, encodings};
 use super::super::footer::Hashing;
 use super::super::pack::CellRows;
 use super::super::parallel_writer::ParallelWriter;
@@ -134,17 +134,9 @@ impl<'a> BundleWriter<'a> {
     /// Writes rows that follow the earlier ones in (ts, event_id) order.
     fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         let open = self.cell.as_mut().expect("a cell was begun");
-        let ids = rows.column(0).as_string::<i32>();
-        let times = rows.column(1).as_primitive::<TimestampMicrosecondType>().values();
-        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
-        extend(&mut open.ts, KeyRange { min: first, max: last });
-        let bounds = |row: usize| ids.value(row);
-        let (min, max) =
-            (0..ids.len()).map(bounds).fold((bounds(0), bounds(0)), |(low, high), id| (low.min(id), high.max(id)));
-        match &self.ids {
-            Some(known) if known.min.as_str() <= min && max <= known.max.as_str() => {}
-            _ => extend(&mut self.ids, KeyRange { min: min.to_owned(), max: max.to_owned() }),
-        }
+        let Some((ts, ids)) = bounds(rows) else { return Ok(()) };
+        extend(&mut open.ts, ts);
+        extend(&mut self.ids, ids);
         let mut columns = keys(&open.cell, rows.num_rows());
         columns.extend(rows.columns().iter().cloned());
         let rows = RecordBatch::try_new(self.schema.clone(), columns).context("encode events")?;
