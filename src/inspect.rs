@@ -154,7 +154,7 @@ pub async fn leaf(snapshot: &Snapshot, path: &str) -> Result<LeafContent> {
 /// itself is out of reach.
 pub async fn file(ctx: &Ctx, snapshot: &Snapshot, path: &str) -> Result<FileView> {
     let dates = days_of_path(path);
-    let may_list = |leaf: &LeafRef| dates.as_ref().is_none_or(|dates| overlaps(&leaf.dates, dates));
+    let may_list = |leaf: &LeafRef| dates.as_ref().is_none_or(|dates| leaf.dates.overlaps(dates));
     let live = snapshot.pick_files(may_list, |file| file.path == path).await?;
     let live = live.into_iter().next().ok_or_else(|| {
         Error::usage(format!("version {} has no data file {path}", snapshot.version()))
@@ -196,10 +196,6 @@ fn days_of_path(path: &str) -> Option<KeyRange<Date>> {
             Some(KeyRange { min: first, max: first.last_of_month() })
         }
     }
-}
-
-fn overlaps(a: &KeyRange<Date>, b: &KeyRange<Date>) -> bool {
-    a.min <= b.max && b.min <= a.max
 }
 
 async fn metadata(ctx: &Ctx, file: &DataFile) -> Result<(ParquetMetaData, u64)> {

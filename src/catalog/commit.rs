@@ -251,18 +251,17 @@ async fn next_root(
     if !change.relist.lists.is_empty() && !document.required_features.iter().any(|f| f == MERGED_LEAVES_FEATURE) {
         document.required_features.push(MERGED_LEAVES_FEATURE.to_owned());
     }
-    let (mut kept, mut removed, mut reverted) = (Vec::new(), change.remove.clone(), BTreeSet::new());
+    let (mut kept, mut reverted) = (Vec::new(), Vec::new());
     if let Some(parent) = parent {
         for added in &change.remove_versions {
-            for listed in parent.added(*added..=*added, |_| true).await? {
-                reverted.insert(listed.live.file.dates.min);
-                removed.push(listed.live);
-            }
+            reverted.extend(parent.added(*added..=*added, |_| true).await?.into_iter().map(|listed| listed.live));
         }
         kept.extend(parent.root().leaves.iter().cloned());
     }
-    seal(&mut document.seals, change, cells, &reverted);
-    if let Err(conflict) = remove_files(&mut document, &mut kept, &removed, &change.relist) {
+    let unsealed = reverted.iter().map(|live| live.file.dates.min).collect();
+    seal(&mut document.seals, change, cells, &unsealed);
+    let removed = change.remove.iter().chain(&reverted);
+    if let Err(conflict) = remove_files(&mut document, &mut kept, removed, &change.relist) {
         return Ok(Err(conflict));
     }
     document.totals.retain(|_, totals| totals.files > 0);
@@ -293,20 +292,20 @@ fn seal(seals: &mut Seals, change: &Change, cells: &[DataFile], reverted: &BTree
 
 /// Marks the files deleted in their leaves, which leave the root when they are empty. What is listed anew stays in the
 /// totals.
-fn remove_files(
+fn remove_files<'a>(
     document: &mut RootDocument,
     leaves: &mut Vec<LeafRef>,
-    removed: &[LiveFile],
-    relist: &Relist,
+    removed: impl Iterator<Item = &'a LiveFile> + Clone,
+    relist: &'a Relist,
 ) -> Result<(), String> {
     let gone = |live: &LiveFile| format!("another run replaced {}", live.file.path);
-    for live in removed {
+    for live in removed.clone() {
         let DataFile { rows, size_bytes, storage_class, .. } = &live.file;
         let totals = document.totals.entry(*storage_class).or_default();
         totals.remove(*rows, *size_bytes).ok_or_else(|| gone(live))?;
     }
     let mut by_leaf: HashMap<&str, Vec<&LiveFile>> = HashMap::new();
-    for live in removed.iter().chain(relist.files()) {
+    for live in removed.chain(relist.files()) {
         by_leaf.entry(&live.leaf).or_default().push(live);
     }
     let narrowed: HashMap<&str, &LeafRef> = relist.narrowed.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect();

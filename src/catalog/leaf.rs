@@ -167,37 +167,29 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
     let audit = table::encode(&audit_batch(files), AUDIT_KEY, LEAF_FORMAT.to_owned())?;
     let (leaf_bytes, sha256) = (bytes.len() as u64, sha256(&bytes));
     futures::try_join!(store.put(&path, bytes), store.put(&audit_path, audit))?;
-    let first = &files.first().expect("a chunk is never empty").new.file;
-    let mut leaf = LeafRef {
+    let covered = Covered::all(files.iter().map(|entry| Covered::from(&entry.new.file)));
+    let Covered { tenants, event_types, dates, ts, rows } = covered.expect("a chunk is never empty");
+    Ok(LeafRef {
         path,
         leaf_bytes,
         sha256,
-        tenants: first.tenants.clone(),
-        event_types: first.event_types.clone(),
-        dates: first.dates.clone(),
-        ts: first.ts.clone(),
+        tenants: tenants.to_text(),
+        event_types: event_types.to_text(),
+        dates,
+        ts,
         files: files.len() as u64,
-        rows: 0,
-        size_bytes: 0,
+        rows,
+        size_bytes: files.iter().map(|entry| entry.new.file.size_bytes).sum(),
         added_version: 0,
         oldest_version: files.iter().filter_map(|entry| entry.version).min().unwrap_or(u64::MAX),
         deleted: Vec::new(),
-    };
-    for Entry { new: NewFile { file, .. }, .. } in files {
-        leaf.tenants.extend(&file.tenants);
-        leaf.event_types.extend(&file.event_types);
-        leaf.dates.extend(&file.dates);
-        leaf.ts.extend(&file.ts);
-        leaf.rows += file.rows;
-        leaf.size_bytes += file.size_bytes;
-    }
-    Ok(leaf)
+    })
 }
 
 /// The files of a leaf that are still alive, with their positions.
 pub async fn read_leaf(store: &Store, leaf: &LeafRef) -> Result<Vec<(u32, DataFile)>> {
-    let listed = LeafTable::read(store, leaf).await?.files(|_| true)?;
-    Ok(listed.into_iter().map(|(position, _, file)| (position, file)).collect())
+    let table = LeafTable::read(store, leaf).await?;
+    table.files()?.map(|listed| listed.map(|(position, _, file)| (position, file))).collect()
 }
 
 /// The audits of a leaf's files, by position, the deleted ones included.

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, ListBuilder, RecordBatch, StringArray, UInt32Builder};
+use arrow::array::{ArrayRef, AsArray, Int64Array, ListBuilder, RecordBatch, StringArray, UInt32Builder};
 use arrow::datatypes::{Int64Type, UInt32Type};
 
 use super::leaf::LeafRef;
@@ -130,11 +130,13 @@ fn encode(leaves: &[LeafRef]) -> RecordBatch {
     table::batch(columns)
 }
 
-/// Positions of deleted files, a list for each leaf.
-pub(super) fn deleted(batch: &RecordBatch) -> Result<&ListArray> {
-    let lists = table::column(batch, "deleted")?.as_list_opt::<i32>();
-    let lists = lists.filter(|lists| lists.values().as_primitive_opt::<UInt32Type>().is_some());
-    lists.ok_or_else(|| table::wrong_type("deleted"))
+/// Positions of deleted files, of each leaf.
+pub(super) fn deleted<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> &'a [u32] + use<'a>> {
+    let wrong_type = || table::wrong_type("deleted");
+    let lists = table::column(batch, "deleted")?.as_list_opt::<i32>().ok_or_else(wrong_type)?;
+    let positions = lists.values().as_primitive_opt::<UInt32Type>().ok_or_else(wrong_type)?.values();
+    let ends = lists.value_offsets();
+    Ok(move |row| &positions[ends[row] as usize..ends[row + 1] as usize])
 }
 
 fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use<'_>> {
@@ -161,7 +163,7 @@ fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use
             size_bytes: size_bytes(row) as u64,
             added_version: added_version(row) as u64,
             oldest_version: oldest_version(row).unwrap_or(added_version(row)) as u64,
-            deleted: deleted.value(row).as_primitive::<UInt32Type>().values().to_vec(),
+            deleted: deleted(row).to_vec(),
         })
     })
 }

@@ -89,10 +89,22 @@ impl LeafTable {
         self.leaf
     }
 
-    /// The files at the positions that `wanted` picks and that are still alive, each with its position and the version
-    /// that added it.
-    pub fn files(&self, wanted: impl Fn(u32) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
-        self.pick(wanted).with_context(|| format!("read leaf {}", self.leaf.path))
+    /// Each file that is still alive, with its position and the version that added it, in the leaf's order.
+    pub fn files(&self) -> Result<impl Iterator<Item = Result<(u32, u64, DataFile)>> + use<'_>> {
+        self.files_at(|_| true)
+    }
+
+    /// As [`LeafTable::files`], of the positions that `wanted` picks.
+    pub fn files_at<'a>(
+        &'a self,
+        wanted: impl Fn(u32) -> bool + 'a,
+    ) -> Result<impl Iterator<Item = Result<(u32, u64, DataFile)>> + 'a> {
+        let phrase = || format!("read leaf {}", self.leaf.path);
+        let file = self.file().with_context(phrase)?;
+        let version = table::optional::<UInt64Type>(&self.batch, "added_version").with_context(phrase)?;
+        let version = move |row| version(row).unwrap_or(self.leaf.added_version);
+        let rows = self.alive().filter(move |&(_, position)| wanted(position));
+        Ok(rows.map(move |(row, position)| Ok((position, version(row), file(row).with_context(phrase)?))))
     }
 
     /// Hands out the path of each file that is still alive, with that of its pack.
@@ -106,9 +118,9 @@ impl LeafTable {
         if positions.is_empty() {
             return Ok(Vec::new());
         }
-        let files = self.files(|position| positions.binary_search(&position).is_ok())?;
+        let files = self.files_at(|position| positions.binary_search(&position).is_ok())?;
         let live = |(position, _, file)| LiveFile { leaf: self.leaf.path.clone(), position, file };
-        Ok(files.into_iter().map(live).collect())
+        files.map(|file| file.map(live)).collect()
     }
 
     /// Each file that is still alive with its position, looked at in place, in the leaf's order.
@@ -149,7 +161,8 @@ impl LeafTable {
         rows.filter(|(_, position)| self.leaf.deleted.binary_search(position).is_err())
     }
 
-    fn pick(&self, wanted: impl Fn(u32) -> bool) -> Result<Vec<(u32, u64, DataFile)>> {
+    /// Of a row, whether or not it is still alive.
+    fn file<'a>(&'a self) -> Result<impl Fn(usize) -> Result<DataFile> + use<'a>> {
         let batch = &self.batch;
         let view = self.view()?;
         let (ts_min, ts_max) = (
@@ -159,28 +172,23 @@ impl LeafTable {
         let footer_bytes = table::numbers::<Int32Type>(batch, "footer_bytes")?;
         let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
         let packs = packs(batch)?;
-        let version = table::optional::<UInt64Type>(batch, "added_version")?;
-        self.alive()
-            .filter(|&(_, position)| wanted(position))
-            .map(|(row, position)| {
-                let view = view(row)?;
-                let file = DataFile {
-                    path: view.path.to_owned(),
-                    tenants: view.tenants.to_text(),
-                    event_types: view.event_types.to_text(),
-                    dates: view.dates,
-                    ts: KeyRange { min: ts_min(row), max: ts_max(row) },
-                    rows: view.rows,
-                    size_bytes: view.size_bytes,
-                    footer_bytes: footer_bytes(row) as u32,
-                    schema_id: schema_id(row) as u32,
-                    storage_class: view.storage_class,
-                    class_since: view.class_since,
-                    pack: packs(row),
-                };
-                Ok((position, version(row).unwrap_or(self.leaf.added_version), file))
+        Ok(move |row| {
+            let view = view(row)?;
+            Ok(DataFile {
+                path: view.path.to_owned(),
+                tenants: view.tenants.to_text(),
+                event_types: view.event_types.to_text(),
+                dates: view.dates,
+                ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+                rows: view.rows,
+                size_bytes: view.size_bytes,
+                footer_bytes: footer_bytes(row) as u32,
+                schema_id: schema_id(row) as u32,
+                storage_class: view.storage_class,
+                class_since: view.class_since,
+                pack: packs(row),
             })
-            .collect()
+        })
     }
 }
 

@@ -21,6 +21,27 @@ pub struct Covered<'a> {
     pub rows: u64,
 }
 
+impl<'a> Covered<'a> {
+    /// What all of these cover together; `None` where there are none.
+    pub fn all(of: impl IntoIterator<Item = Covered<'a>>) -> Option<Self> {
+        of.into_iter().reduce(|mut all, one| {
+            all.tenants.extend(&one.tenants);
+            all.event_types.extend(&one.event_types);
+            all.dates.extend(&one.dates);
+            all.ts.extend(&one.ts);
+            all.rows += one.rows;
+            all
+        })
+    }
+
+    /// Whether the two may have a cell in common.
+    pub fn may_share_a_cell(&self, other: &Covered<'a>) -> bool {
+        self.tenants.overlaps(&other.tenants)
+            && self.event_types.overlaps(&other.event_types)
+            && self.dates.overlaps(&other.dates)
+    }
+}
+
 impl<'a> From<&'a DataFile> for Covered<'a> {
     fn from(file: &'a DataFile) -> Self {
         Covered {
@@ -30,6 +51,12 @@ impl<'a> From<&'a DataFile> for Covered<'a> {
             ts: file.ts.clone(),
             rows: file.rows,
         }
+    }
+}
+
+impl<'a> From<&'a Arc<DataFile>> for Covered<'a> {
+    fn from(file: &'a Arc<DataFile>) -> Self {
+        Covered::from(file.as_ref())
     }
 }
 

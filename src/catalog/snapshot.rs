@@ -218,10 +218,9 @@ impl Snapshot {
 
     /// The live files of a leaf, each with the version that added it.
     pub async fn listed(&self, leaf: &LeafRef) -> Result<Vec<Listed>> {
-        let files = LeafTable::read(&self.store, leaf).await?.files(|_| true)?;
         let listed =
             |(position, version, file)| Listed { live: LiveFile { leaf: leaf.path.clone(), position, file }, version };
-        Ok(files.into_iter().map(listed).collect())
+        LeafTable::read(&self.store, leaf).await?.files()?.map(|file| file.map(listed)).collect()
     }
 
     /// The live files that these versions added and `wanted` picks. Of files that merges have listed anew it reads all

@@ -39,6 +39,9 @@ pub fn encode(batch: &RecordBatch, key: &str, value: String) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// Rows per page: who wants a few rows of a file decodes the pages that hold them and steps over the others.
+const PAGE_ROWS: usize = 512;
+
 /// Differences take less room than zstd leaves of the numbers, and a column without a codec is read without setting one
 /// up, which of a leaf's small columns is most of the work.
 fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
@@ -47,6 +50,8 @@ fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
         .set_dictionary_enabled(false)
         .set_encoding(Encoding::DELTA_BINARY_PACKED)
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
         .set_key_value_metadata(Some(vec![pair]));
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let Some(texts) = column.as_string_opt::<i32>() else { continue };

@@ -7,6 +7,7 @@
 //! A bundle is sorted by (tenant, type, date, ts, event id), so each of its cells is one run of rows: what the list says
 //! of a cell is exact.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -109,10 +110,10 @@ impl PackBuilder {
 }
 
 /// What is hot of these files, in their order; `None` for those without a pack. Near parts of one pack are one GET.
-pub async fn read(store: &Store, files: &[DataFile]) -> Result<Vec<Option<Packed>>> {
+pub async fn read(store: &Store, files: &[impl Borrow<DataFile>]) -> Result<Vec<Option<Packed>>> {
     let mut by_pack: BTreeMap<&str, Vec<(usize, &PackRef)>> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
-        if let Some(pack) = &file.pack {
+        if let Some(pack) = &file.borrow().pack {
             by_pack.entry(&pack.path).or_default().push((index, pack));
         }
     }
@@ -129,12 +130,12 @@ pub async fn read(store: &Store, files: &[DataFile]) -> Result<Vec<Option<Packed
         }
         requests.push((path.to_owned(), run));
     }
+    let mut all = vec![None; files.len()];
     let fetched: Vec<Vec<(usize, Packed)>> = futures::stream::iter(requests)
         .map(|(path, parts)| async move { fetch(store, &path, &parts).await })
         .buffer_unordered(READS_IN_FLIGHT)
         .try_collect()
         .await?;
-    let mut all = vec![None; files.len()];
     for (index, packed) in fetched.into_iter().flatten() {
         all[index] = Some(packed);
     }

@@ -1,4 +1,4 @@
-//! Does what a plan says, one commit for each action.
+//! Does what a plan says, one commit for each portion of an action's files: memory is that of a portion.
 //!
 //! # Crash
 //! Objects are complete and confirmed by the store before the commit that names them, so a kill leaves orphans and
@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use super::decide::Planning;
 use super::plan::{Action, ActionKind, Plan};
 use super::policy::Transitions;
-use super::taken;
-use crate::catalog::{Change, LeafRef, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
+use super::taken::{self, Portion};
+use crate::catalog::{Change, Covered, LeafRef, LiveFile, NewFile, Operation, Outcome, Snapshot, commit};
 use crate::context::Context as Ctx;
 use crate::data::bundle::{BuiltBundle, BundlePlan, build, footer_of};
 use crate::data::encode::Target;
@@ -74,8 +74,13 @@ pub async fn apply(ctx: &Ctx, planning: Planning<'_>, planned: &Snapshot, plan: 
     for (index, action) in plan.actions.iter().enumerate() {
         ctx.stop.check()?;
         let phrase = || format!("{} of {}", action.what(), action.month.strftime("%Y-%m"));
-        let files = taken::files(planning, planned, plan, index).await.with_context(phrase)?;
-        newest = run.action(newest, action, files, &mut report).await.with_context(phrase)?;
+        let take = async |portion| {
+            newest = run.portion(newest.clone(), action, portion, &mut report).await?;
+            Ok(())
+        };
+        taken::portions(planning, planned, plan, index, take).await.with_context(phrase)?;
+        report.one_off_usd += action.gate.one_off;
+        report.monthly_saving_usd += action.gate.monthly_saving();
     }
     report.version = newest.version();
     Ok(report)
@@ -93,44 +98,45 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn action(
+    async fn portion(
         &self,
         newest: Snapshot,
         action: &Action,
-        files: Vec<Vec<LiveFile>>,
+        portion: Portion,
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
-        let live = Live::of(&newest, action.month, &files).await?;
+        let mut live = Live::of(&newest, &portion.lists).await?;
         match &action.kind {
-            ActionKind::Bundle { class, .. } => self.bundle(newest, action.month, *class, &files, &live, report).await,
-            ActionKind::InPlace { class } => self.in_place(newest, *class, &files.concat(), &live, report).await,
-            ActionKind::Expire => self.expire(newest, &files.concat(), &live, report).await,
+            ActionKind::Bundle { class, .. } => self.bundle(newest, action.month, *class, portion, live, report).await,
+            ActionKind::InPlace { class } => {
+                let mut newest = newest;
+                for some in portion.lists.iter().flat_map(|list| list.chunks(IN_PLACE_PER_COMMIT)) {
+                    newest = self.in_place(newest, *class, some, &mut live, report).await?;
+                }
+                Ok(newest)
+            }
+            ActionKind::Expire => self.expire(newest, portion, live, report).await,
         }
-        .inspect(|_| {
-            report.one_off_usd += action.gate.one_off;
-            report.monthly_saving_usd += action.gate.monthly_saving();
-        })
     }
 
-    /// All bundles of a month in one commit: a month is never half of each.
     async fn bundle(
         &self,
         newest: Snapshot,
         month: Date,
         class: StorageClass,
-        bundles: &[Vec<LiveFile>],
-        live: &Live,
+        portion: Portion,
+        mut live: Live,
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
         let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
         let mut change = self.change("replace");
-        for (bucket, bundle) in bundles.iter().enumerate() {
-            if live.is_done(bundle) {
+        for (bucket, bundle) in (portion.first..).zip(portion.lists) {
+            if live.is_done(&bundle) {
                 report.already_done += bundle.len() as u64;
                 continue;
             }
             self.ctx.stop.check()?;
-            let members = live.all(bundle)?;
+            let members = live.take(bundle.iter())?;
             let built = self.build(&newest, month, bucket, class, &members).await?;
             let (now_in, tags) = match self.transitions {
                 Transitions::Put => (class, Vec::new()),
@@ -176,34 +182,31 @@ impl Run<'_> {
 
     async fn in_place(
         &self,
-        mut newest: Snapshot,
+        newest: Snapshot,
         class: StorageClass,
         files: &[LiveFile],
-        live: &Live,
+        live: &mut Live,
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
-        for some in files.chunks(IN_PLACE_PER_COMMIT) {
-            let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
-            let mut change = self.change("state");
-            let (done, due): (Vec<_>, Vec<_>) =
-                some.iter().cloned().partition(|planned| live.is_done(std::slice::from_ref(planned)));
-            report.already_done += done.len() as u64;
-            let members = live.all(&due)?;
-            let audits = newest.audits(&members).await?;
-            for (member, audit) in members.into_iter().zip(audits) {
-                self.ctx.stop.check()?;
-                let file = self.move_one(&member.file, class, &mut pack).await;
-                let file = file.with_context(|| format!("move {}", self.ctx.store.address(&member.file.path)))?;
-                report.moved_in_place += 1;
-                report.bytes_before += file.size_bytes;
-                report.bytes_after += file.size_bytes;
-                self.task.advance(file.size_bytes);
-                change.add.push(NewFile { file, audit });
-                change.remove.push(member);
-            }
-            newest = self.commit(newest, pack, change, report).await?;
+        let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
+        let mut change = self.change("state");
+        let (done, due): (Vec<_>, Vec<_>) =
+            files.iter().partition(|planned| live.is_done(std::slice::from_ref(*planned)));
+        report.already_done += done.len() as u64;
+        let members = live.take(due)?;
+        let audits = newest.audits(&members).await?;
+        for (member, audit) in members.into_iter().zip(audits) {
+            self.ctx.stop.check()?;
+            let file = self.move_one(&member.file, class, &mut pack).await;
+            let file = file.with_context(|| format!("move {}", self.ctx.store.address(&member.file.path)))?;
+            report.moved_in_place += 1;
+            report.bytes_before += file.size_bytes;
+            report.bytes_after += file.size_bytes;
+            self.task.advance(file.size_bytes);
+            change.add.push(NewFile { file, audit });
+            change.remove.push(member);
         }
-        Ok(newest)
+        self.commit(newest, pack, change, report).await
     }
 
     /// The footer is kept hot first; then the object moves, unless an earlier run has moved it already.
@@ -229,21 +232,22 @@ impl Run<'_> {
     async fn expire(
         &self,
         newest: Snapshot,
-        files: &[LiveFile],
-        live: &Live,
+        portion: Portion,
+        mut live: Live,
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
         let mut change = self.change("expire");
-        for planned in files {
-            if live.is_done(std::slice::from_ref(planned)) {
+        for planned in portion.lists.into_iter().flatten() {
+            if live.is_done(std::slice::from_ref(&planned)) {
                 report.already_done += 1;
                 continue;
             }
-            let member = live.all(std::slice::from_ref(planned))?.remove(0);
-            report.expired += 1;
-            report.bytes_before += member.file.size_bytes;
-            self.task.advance(member.file.size_bytes);
-            change.remove.push(member);
+            let members = live.take([&planned])?;
+            report.expired += members.len() as u64;
+            let bytes = members.iter().map(|member| member.file.size_bytes).sum::<u64>();
+            report.bytes_before += bytes;
+            self.task.advance(bytes);
+            change.remove.extend(members);
         }
         self.commit(newest, PackBuilder::new(self.layout.pack(self.next_pack())), change, report).await
     }
@@ -292,14 +296,16 @@ impl Run<'_> {
     }
 }
 
-/// The files of an action as the newest version has them.
+/// The files of a portion as the newest version has them.
 struct Live(HashMap<String, LiveFile>);
 
 impl Live {
-    async fn of(newest: &Snapshot, month: Date, files: &[Vec<LiveFile>]) -> Result<Self> {
+    async fn of(newest: &Snapshot, files: &[Vec<LiveFile>]) -> Result<Self> {
         let wanted: HashSet<&str> = files.iter().flatten().map(|live| live.file.path.as_str()).collect();
-        let of_month = |leaf: &LeafRef| leaf.dates.min <= month.last_of_month() && leaf.dates.max >= month;
-        let found = newest.pick_files(of_month, |file| wanted.contains(file.path)).await?;
+        let covered = Covered::all(files.iter().flatten().map(|live| Covered::from(&live.file)));
+        let may_hold =
+            |leaf: &LeafRef| covered.as_ref().is_some_and(|covered| covered.may_share_a_cell(&Covered::from(leaf)));
+        let found = newest.pick_files(may_hold, |file| wanted.contains(file.path)).await?;
         Ok(Live(found.into_iter().map(|live| (live.file.path.clone(), live)).collect()))
     }
 
@@ -310,16 +316,17 @@ impl Live {
         })
     }
 
-    fn all(&self, planned: &[LiveFile]) -> Result<Vec<LiveFile>> {
-        let find = |planned: &LiveFile| {
-            self.0.get(&planned.file.path).cloned().ok_or_else(|| {
+    /// Each is taken once.
+    fn take<'a>(&mut self, planned: impl IntoIterator<Item = &'a LiveFile>) -> Result<Vec<LiveFile>> {
+        let take = |planned: &LiveFile| {
+            self.0.remove(&planned.file.path).ok_or_else(|| {
                 Error::new(Kind::TryAgain, format!("another run replaced {}", planned.file.path))
                     .code("stale-plan")
                     .hint("plan again")
                     .command("tier lifecycle plan")
             })
         };
-        planned.iter().map(find).collect()
+        planned.into_iter().map(take).collect()
     }
 }
 

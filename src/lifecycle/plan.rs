@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::decide::{Decider, Fate, Group, Keys};
 use super::gate::Gate;
 use super::layout::Bundle;
-use crate::model::{FileView, StorageClass, Usd, sha256};
+use crate::model::{FileView, KeyRange, StorageClass, Usd, sha256};
 
 /// Why a file moves or stays.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -192,6 +193,22 @@ pub(super) enum Key {
     Expire(Date),
 }
 
+/// Bundles of an action that are made one after the other.
+pub(super) struct RunOfBundles<'a> {
+    /// Their places in the action.
+    pub numbers: Range<usize>,
+    files: u64,
+    /// The tenants whose files they may take, both ends included; `None`: up to the last.
+    first_tenant: &'a str,
+    last_tenant: Option<&'a str>,
+}
+
+impl RunOfBundles<'_> {
+    pub fn may_take_of(&self, tenants: &KeyRange<String>) -> bool {
+        tenants.max.as_str() >= self.first_tenant && self.last_tenant.is_none_or(|last| tenants.min.as_str() <= last)
+    }
+}
+
 /// What takes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -248,6 +265,39 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The bundles of an action, in runs of at most so many files or of one bundle.
+    pub(super) fn runs_of_bundles(&self, action: usize, files_at_once: u64) -> Vec<RunOfBundles<'_>> {
+        let group = self.bundling.iter().find(|(_, index)| **index == action).map(|(group, _)| group);
+        let laid = group.and_then(|group| self.groups.get(group)).map_or(&[][..], Vec::as_slice);
+        let mut runs: Vec<RunOfBundles<'_>> = Vec::new();
+        for (index, Laid { bundle, number, .. }) in laid.iter().enumerate() {
+            let Some(number) = *number else { continue };
+            // Of a shared one they go on until the next shared one.
+            let last_tenant = match bundle.is_own {
+                true => Some(bundle.tenant.as_str()),
+                false => {
+                    laid[index + 1..].iter().find(|laid| !laid.bundle.is_own).map(|laid| laid.bundle.tenant.as_str())
+                }
+            };
+            match runs.last_mut().filter(|run| run.files + bundle.part.files <= files_at_once) {
+                Some(run) => {
+                    run.numbers.end = number + 1;
+                    run.files += bundle.part.files;
+                    run.last_tenant = run.last_tenant.zip(last_tenant).map(|(a, b)| a.max(b));
+                }
+                None => runs.push(RunOfBundles {
+                    numbers: number..number + 1,
+                    files: bundle.part.files,
+                    first_tenant: &bundle.tenant,
+                    last_tenant,
+                }),
+            }
+        }
+        runs
+    }
+}
+
 /// The bundle that a cell's file was laid into. Bundles are in the order of their first cells; those of one tenant alone
 /// may lie between the tenants of a shared one.
 fn of_bundle<'a>(laid: &'a [Laid], file: &FileView<'_>) -> Option<&'a Laid> {
@@ -281,4 +331,68 @@ fn digest(actions: &[Action]) -> String {
         }
     }
     sha256(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::super::{Planning, Policy, plan_files};
+    use super::*;
+    use crate::catalog::LiveFile;
+    use crate::model::{DataFile, Prices};
+
+    fn live(tenant: &str, day: i8, size_bytes: u64) -> LiveFile {
+        let day = date(2025, 8, day);
+        let file = DataFile {
+            path: format!("events/date={day}/event_type=e/tenant_id={tenant}/1.parquet"),
+            tenants: KeyRange::one(tenant.to_owned()),
+            event_types: KeyRange::one("e".to_owned()),
+            dates: KeyRange::one(day),
+            ts: KeyRange { min: 0, max: 1 },
+            rows: 1,
+            size_bytes,
+            footer_bytes: 1,
+            schema_id: 1,
+            storage_class: StorageClass::Standard,
+            class_since: None,
+            pack: None,
+        };
+        LiveFile { leaf: "leaf".to_owned(), position: 0, file }
+    }
+
+    #[test]
+    fn every_bundle_is_in_one_run_whose_tenants_are_those_of_its_files() {
+        // Of tenants some fill one bundle, some several, and the others share a few.
+        let mib = |tenant: u64| [1, 1, 2, 40, 1, 90, 3][(tenant % 7) as usize] << 20;
+        let files: Vec<LiveFile> = (0..60)
+            .flat_map(|tenant| (1..=5).map(move |day| live(&format!("t{tenant:02}"), day, mib(tenant))))
+            .collect();
+        let policy = Policy { own_bundle_bytes: 50 << 20, bundle_bytes: 200 << 20, ..Policy::standard() };
+        let now = "2026-10-01T00:00:00Z".parse().unwrap();
+        let planning = Planning { policy: &policy, holds: &[], prices: &Prices::built_in(), now };
+        let plan = plan_files(planning, &files);
+        let [Action { kind: ActionKind::Bundle { bundles, .. }, .. }] = &plan.actions[..] else { panic!("{plan:#?}") };
+        assert!(bundles.len() > 20, "{}", bundles.len());
+        for files_at_once in [1, 25, 100, 10_000] {
+            let runs = plan.runs_of_bundles(0, files_at_once);
+            assert_eq!(
+                runs.iter().flat_map(|run| run.numbers.clone()).collect::<Vec<_>>(),
+                Vec::from_iter(0..bundles.len())
+            );
+            for run in &runs {
+                let files: u64 = bundles[run.numbers.clone()].iter().map(|bundle| bundle.files).sum();
+                assert!(files <= files_at_once || run.numbers.len() == 1, "{files} files in {:?}", run.numbers);
+            }
+            let mut decider = Decider::new(planning);
+            for LiveFile { file, .. } in &files {
+                let (_, place) = plan.place(&mut decider, &FileView::from(file), None);
+                let bundle = place.expect("all are old enough").bundle;
+                let run = runs.iter().find(|run| run.numbers.contains(&bundle)).unwrap();
+                assert!(run.may_take_of(&file.tenants), "{} of {bundle} at {files_at_once}", file.path);
+            }
+            let narrow = runs.iter().filter(|run| !run.may_take_of(&KeyRange::one("t59".to_owned()))).count();
+            assert!(files_at_once > 100 || narrow > 0, "no run leaves a tenant out");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The files that an action takes, and what becomes of each: asked of the catalog again, month by month.
 
+use std::ops::Range;
+
 use futures::TryStreamExt;
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -7,58 +9,136 @@ use jiff::civil::Date;
 use super::decide::{Decider, Planning};
 use super::gate::Gate;
 use super::layout::Part;
-use super::plan::{ActionKind, Decision, Place, Plan};
+use super::plan::{Action, ActionKind, Decision, Place, Plan};
 use super::planner::{each, keys_of};
-use crate::catalog::{LeafRef, LiveFile, Snapshot};
+use crate::catalog::{LeafRef, LeafTable, LiveFile, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::FileView;
 
-/// The files of an action, each bundle's in the order of its rows; all in one list where it makes none. `snapshot` is the
-/// one that the plan was made of. Memory is that of the action's files.
-pub(super) async fn files(
+/// Files in memory at a time, but for those of a larger bundle.
+const FILES_AT_ONCE: u64 = 16_384;
+
+/// Files of an action that are taken together.
+pub(super) struct Portion {
+    /// The place of the first list among the action's bundles.
+    pub first: usize,
+    /// Each bundle's in the order of its rows; all in one list where the action makes none.
+    pub lists: Vec<Vec<LiveFile>>,
+}
+
+/// Hands out the files of an action, portion by portion. `snapshot` is the one that the plan was made of.
+pub(super) async fn portions(
     planning: Planning<'_>,
     snapshot: &Snapshot,
     plan: &Plan,
     action: usize,
-) -> Result<Vec<Vec<LiveFile>>> {
-    let planned = &plan.actions[action];
-    let digests = match &planned.kind {
-        ActionKind::Bundle { bundles, .. } => bundles.iter().map(|bundle| bundle.digest).collect(),
-        ActionKind::InPlace { .. } | ActionKind::Expire => vec![planned.digest],
-    };
-    let mut lists: Vec<Vec<LiveFile>> = vec![Vec::new(); digests.len()];
-    let mut decider = Decider::new(planning);
-    let mut tables = snapshot.tables(leaves_of(snapshot, planned.month));
+    mut take: impl AsyncFnMut(Portion) -> Result<()>,
+) -> Result<()> {
+    let mut search = Search { decider: Decider::new(planning), snapshot, plan, action };
+    let Action { month, kind, .. } = search.planned();
+    let leaves = leaves_of(snapshot, *month);
+    if let ActionKind::Bundle { bundles, .. } = kind {
+        for run in plan.runs_of_bundles(action, FILES_AT_ONCE) {
+            let leaves = leaves.iter().filter(|leaf| run.may_take_of(&leaf.tenants)).cloned().collect();
+            let lists = search.bundles(leaves, run.numbers.clone()).await?;
+            for (list, bundle) in lists.iter().zip(&bundles[run.numbers.clone()]) {
+                let mut found = Part::default();
+                list.iter().for_each(|live| found.add(&Part::of(&FileView::from(&live.file), Gate::default())));
+                search.check(&found, bundle.digest)?;
+            }
+            take(Portion { first: run.numbers.start, lists }).await?;
+        }
+        return Ok(());
+    }
+    search.check_all(leaves.clone()).await?;
+    let mut files = Vec::new();
+    let mut tables = snapshot.tables(leaves);
     while let Some(table) = tables.try_next().await? {
-        let keys = keys_of(&decider, snapshot, &table).await?;
-        let (mut positions, mut bundles) = (Vec::new(), Vec::new());
+        files.extend(search.files(&table).await?.into_iter().map(|(_, live)| live));
+        if files.len() as u64 >= FILES_AT_ONCE {
+            take(Portion { first: 0, lists: vec![std::mem::take(&mut files)] }).await?;
+        }
+    }
+    match files.is_empty() {
+        true => Ok(()),
+        false => take(Portion { first: 0, lists: vec![files] }).await,
+    }
+}
+
+/// For the files of one action.
+struct Search<'a> {
+    decider: Decider<'a>,
+    snapshot: &'a Snapshot,
+    plan: &'a Plan,
+    action: usize,
+}
+
+impl<'a> Search<'a> {
+    fn planned(&self) -> &'a Action {
+        &self.plan.actions[self.action]
+    }
+
+    /// Shows `look` each file of the leaf that the action takes, with its position and its bundle.
+    async fn each(&mut self, table: &LeafTable, mut look: impl FnMut(u32, usize, &FileView<'_>)) -> Result<()> {
+        let keys = keys_of(&self.decider, self.snapshot, table).await?;
         for view in table.views()? {
             let (position, file) = view?;
-            if file.dates.min.first_of_month() != planned.month {
+            if file.dates.min.first_of_month() != self.planned().month {
                 continue;
             }
-            if let (_, Some(Place { action: of, bundle })) = plan.place(&mut decider, &file, keys.get(&position))
-                && of == action
+            if let (_, Some(Place { action, bundle })) = self.plan.place(&mut self.decider, &file, keys.get(&position))
+                && action == self.action
             {
-                positions.push(position);
-                bundles.push(bundle);
+                look(position, bundle, &file);
             }
         }
-        for (bundle, live) in bundles.into_iter().zip(table.live_files(&positions)?) {
-            lists[bundle].push(live);
-        }
+        Ok(())
     }
-    for (list, digest) in lists.iter_mut().zip(digests) {
-        list.sort_by(|a, b| order(a).cmp(&order(b)));
+
+    /// The files of the leaf that the action takes, each with its bundle.
+    async fn files(&mut self, table: &LeafTable) -> Result<Vec<(usize, LiveFile)>> {
+        let (mut positions, mut bundles) = (Vec::new(), Vec::new());
+        self.each(table, |position, bundle, _| {
+            positions.push(position);
+            bundles.push(bundle);
+        })
+        .await?;
+        Ok(bundles.into_iter().zip(table.live_files(&positions)?).collect())
+    }
+
+    /// Those of these bundles, a list for each.
+    async fn bundles(&mut self, leaves: Vec<LeafRef>, numbers: Range<usize>) -> Result<Vec<Vec<LiveFile>>> {
+        let mut lists: Vec<Vec<LiveFile>> = vec![Vec::new(); numbers.len()];
+        let mut tables = self.snapshot.tables(leaves);
+        while let Some(table) = tables.try_next().await? {
+            for (bundle, live) in self.files(&table).await? {
+                if numbers.contains(&bundle) {
+                    lists[bundle - numbers.start].push(live);
+                }
+            }
+        }
+        lists.iter_mut().for_each(|list| list.sort_by(|a, b| order(a).cmp(&order(b))));
+        Ok(lists)
+    }
+
+    /// That the files are those of the plan, before anything is done with the first.
+    async fn check_all(&mut self, leaves: Vec<LeafRef>) -> Result<()> {
         let mut found = Part::default();
-        list.iter().for_each(|live| found.add(&Part::of(&FileView::from(&live.file), Gate::default())));
-        if found.digest != digest {
-            let message =
-                format!("{} files of {} are not those of the plan", found.files, planned.month.strftime("%Y-%m"));
-            return Err(Error::failed(message).code("wrong-files").hint("nothing was done with them; report this"));
+        let mut tables = self.snapshot.tables(leaves);
+        while let Some(table) = tables.try_next().await? {
+            self.each(&table, |_, _, file| found.add(&Part::of(file, Gate::default()))).await?;
         }
+        self.check(&found, self.planned().digest)
     }
-    Ok(lists)
+
+    fn check(&self, found: &Part, digest: u128) -> Result<()> {
+        if found.digest == digest {
+            return Ok(());
+        }
+        let month = self.planned().month.strftime("%Y-%m");
+        let message = format!("{} files of {month} are not those of the plan", found.files);
+        Err(Error::failed(message).code("wrong-files").hint("nothing was done with them; report this"))
+    }
 }
 
 /// Shows `look` what becomes of every file that `wanted` picks, month by month and in each by path, with its place in

@@ -30,6 +30,11 @@ impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
     }
 
     /// The smallest range that holds both.
+    /// Whether a value may lie in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.min <= other.max && other.min <= self.max
+    }
+
     pub fn extend(&mut self, other: &Self) {
         if other.min < self.min {
             self.min = other.min.clone();

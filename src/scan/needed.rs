@@ -16,7 +16,7 @@ use crate::model::DataFile;
 /// What pruning left of a data file.
 #[derive(Debug, Clone)]
 pub struct Needed {
-    pub file: DataFile,
+    pub file: Arc<DataFile>,
     /// Of a bundle: the runs of rows whose keys match, ascending; `None` where all rows are needed.
     pub slices: Option<Vec<CellRows>>,
     /// The hot copy of the file's end, where it was fetched.
@@ -33,7 +33,7 @@ pub struct Inside {
 }
 
 impl Needed {
-    pub fn whole(file: DataFile) -> Self {
+    pub fn whole(file: Arc<DataFile>) -> Self {
         Needed { file, slices: None, end: None, inside: None }
     }
 

@@ -25,11 +25,11 @@ struct Kept {
 
 impl Packs {
     /// What is hot of these files, in their order; `None` for those without a pack.
-    pub async fn of(&self, store: &Store, files: &[DataFile]) -> Result<Vec<Option<Arc<Packed>>>> {
+    pub async fn of(&self, store: &Store, files: &[Arc<DataFile>]) -> Result<Vec<Option<Arc<Packed>>>> {
         let mut found: Vec<Option<Arc<Packed>>> = files.iter().map(|file| self.kept(file.pack.as_ref()?)).collect();
         let missing: Vec<usize> =
             (0..files.len()).filter(|&index| found[index].is_none() && files[index].pack.is_some()).collect();
-        let wanted: Vec<DataFile> = missing.iter().map(|&index| files[index].clone()).collect();
+        let wanted: Vec<_> = missing.iter().map(|&index| files[index].clone()).collect();
         for (index, packed) in missing.into_iter().zip(pack::read(store, &wanted).await?) {
             let Some((pack, packed)) = files[index].pack.as_ref().zip(packed) else { continue };
             let packed = Arc::new(packed);
@@ -40,9 +40,9 @@ impl Packs {
     }
 
     /// As [`Packs::of`] for bundles, which always have one.
-    pub async fn of_bundles(&self, store: &Store, bundles: &[DataFile]) -> Result<Vec<Arc<Packed>>> {
+    pub async fn of_bundles(&self, store: &Store, bundles: &[Arc<DataFile>]) -> Result<Vec<Arc<Packed>>> {
         let packs = self.of(store, bundles).await?;
-        let has_cells = |(packed, bundle): (Option<Arc<Packed>>, &DataFile)| {
+        let has_cells = |(packed, bundle): (Option<Arc<Packed>>, &Arc<DataFile>)| {
             packed.filter(|packed| !packed.cells.is_empty()).ok_or_else(|| {
                 let message = format!("the catalog has no list of the cells in {}", store.address(&bundle.path));
                 Error::failed(message).code("corrupt-pack")

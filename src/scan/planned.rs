@@ -13,6 +13,7 @@ use super::leaves::LeafSource;
 use super::needed::Needed;
 use super::reader::WHOLE_FILE_BYTES;
 use super::rows::RowGroupRows;
+use crate::catalog::Covered;
 use crate::model::{ArchivedFile, DataFile, KeyRange, StorageClass};
 
 /// A file of about this size is read with a request for each of its row groups.
@@ -62,16 +63,19 @@ pub struct PlannedFiles {
 /// What a scan takes of one file, noted in its `PartitionedFile`.
 #[derive(Debug, Clone)]
 pub struct Share {
-    path: Arc<str>,
-    storage_class: StorageClass,
-    dates: KeyRange<Date>,
-    /// Those that are needed of the range.
-    days: Arc<[Date]>,
+    file: Arc<DataFile>,
+    /// Of a bundle, those that are needed of it; of other files what the file says.
+    keys: Option<Arc<Keys>>,
     requests: u64,
     bytes: u64,
     rows: u64,
+}
+
+#[derive(Debug)]
+struct Keys {
+    days: BTreeSet<Date>,
     /// Only of archived files.
-    archived: Option<Arc<ArchivedShare>>,
+    tenants: BTreeSet<String>,
 }
 
 impl Share {
@@ -84,54 +88,46 @@ impl Share {
     }
 
     /// Of a file whose footer has not been read: at most all of it.
-    pub fn of_unopened(file: &DataFile) -> Self {
-        let tenants = match file.storage_class.is_archived() {
-            true => BTreeSet::from([file.tenants.min.clone()]),
-            false => BTreeSet::new(),
-        };
+    pub fn of_unopened(file: &Arc<DataFile>) -> Self {
         // Its end first, then each row group's columns.
         let requests =
             if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
-        Self::new(
-            file,
-            Taken { files: 1, requests, bytes: file.size_bytes },
-            file.rows,
-            tenants,
-            [file.dates.min].into(),
-        )
+        Share { file: file.clone(), keys: None, requests, bytes: file.size_bytes, rows: file.rows }
     }
 
     pub fn of_row_groups(needed: &Needed, groups: &[RowGroupRows]) -> Self {
         let file = &needed.file;
         let sum = |get: fn(&RowGroupRows) -> u64| groups.iter().map(get).sum::<u64>();
-        let rows = sum(|group| group.selected);
-        let tenants = match file.storage_class.is_archived() {
-            true => needed.runs().map(|run| run.tenants.min.to_owned()).collect(),
-            false => BTreeSet::new(),
-        };
         let is_small = file.size_bytes <= WHOLE_FILE_BYTES;
         let (requests, bytes) =
             if is_small { (1, file.size_bytes) } else { (sum(|group| group.requests), sum(|group| group.bytes)) };
-        let days: BTreeSet<Date> = needed.runs().map(|run| run.dates.min).collect();
-        Self::new(file, Taken { files: 1, requests, bytes }, rows, tenants, days.into_iter().collect())
+        let keys = needed.slices.as_ref().map(|slices| {
+            let runs = || slices.iter().map(Covered::from);
+            let tenants = match file.storage_class.is_archived() {
+                true => runs().map(|run| run.tenants.min.to_owned()).collect(),
+                false => BTreeSet::new(),
+            };
+            Arc::new(Keys { days: runs().map(|run| run.dates.min).collect(), tenants })
+        });
+        Share { file: file.clone(), keys, requests, bytes, rows: sum(|group| group.selected) }
     }
 
-    fn new(file: &DataFile, taken: Taken, rows: u64, tenants: BTreeSet<String>, days: Arc<[Date]>) -> Self {
-        let Taken { requests, bytes, .. } = taken;
-        let archived = file.storage_class.is_archived().then(|| {
-            Arc::new(ArchivedShare {
-                path: file.path.clone(),
-                size_bytes: file.size_bytes,
-                storage_class: file.storage_class,
-                dates: file.dates.clone(),
-                tenants,
-                rows,
-                bytes,
-            })
-        });
-        let path = file.path.as_str().into();
-        let (storage_class, dates) = (file.storage_class, file.dates.clone());
-        Share { path, storage_class, dates, days, requests, bytes, rows, archived }
+    /// `None` where the file can be read as it is.
+    fn archived(&self) -> Option<ArchivedShare> {
+        let file = &self.file;
+        let tenants = || match &self.keys {
+            Some(keys) => keys.tenants.clone(),
+            None => BTreeSet::from([file.tenants.min.clone()]),
+        };
+        file.storage_class.is_archived().then(|| ArchivedShare {
+            path: file.path.clone(),
+            size_bytes: file.size_bytes,
+            storage_class: file.storage_class,
+            dates: file.dates.clone(),
+            tenants: tenants(),
+            rows: self.rows,
+            bytes: self.bytes,
+        })
     }
 }
 
@@ -160,7 +156,7 @@ impl PlannedFiles {
             if file.range.as_ref().is_some_and(|range| range.start > 0) {
                 continue;
             }
-            self.add(share, seen.insert(share.path.clone()));
+            self.add(share, seen.insert(share.file.path.clone()));
         }
     }
 
@@ -182,25 +178,26 @@ impl PlannedFiles {
         self.rows += other.rows;
         self.months.extend(&other.months);
         self.dates.extend(&other.dates);
-        other.archived.values().for_each(|share| self.add_archived(share));
+        other.archived.values().for_each(|share| self.add_archived(share.clone()));
     }
 
-    fn add_archived(&mut self, archived: &ArchivedShare) {
+    fn add_archived(&mut self, archived: ArchivedShare) {
         match self.archived.get_mut(&archived.path) {
             Some(known) => {
-                known.tenants.extend(archived.tenants.iter().cloned());
+                known.tenants.extend(archived.tenants);
                 known.rows = known.rows.max(archived.rows);
                 known.bytes += archived.bytes;
             }
             None => {
-                self.archived.insert(archived.path.clone(), archived.clone());
+                self.archived.insert(archived.path.clone(), archived);
             }
         }
     }
 
     fn add(&mut self, share: &Share, is_new: bool) {
         let files = u64::from(is_new);
-        let class = self.by_class.entry(share.storage_class).or_default();
+        let file = &share.file;
+        let class = self.by_class.entry(file.storage_class).or_default();
         class.files += files;
         class.requests += share.requests;
         class.bytes += share.bytes;
@@ -208,10 +205,21 @@ impl PlannedFiles {
         self.requests += share.requests;
         self.bytes += share.bytes;
         self.rows += share.rows;
-        self.months.extend([share.dates.min.first_of_month(), share.dates.max.first_of_month()]);
-        self.dates.extend(share.days.iter().copied());
-        if let Some(archived) = &share.archived {
+        match &share.keys {
+            Some(keys) => {
+                self.months.extend([file.dates.min.first_of_month(), file.dates.max.first_of_month()]);
+                keys.days.iter().for_each(|&day| self.add_day(day));
+            }
+            None => self.add_day(file.dates.min),
+        }
+        if let Some(archived) = share.archived() {
             self.add_archived(archived);
+        }
+    }
+
+    fn add_day(&mut self, day: Date) {
+        if self.dates.insert(day) {
+            self.months.insert(day.first_of_month());
         }
     }
 

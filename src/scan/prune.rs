@@ -7,6 +7,7 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray,
     TimestampMicrosecondArray, UInt64Array,
 };
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{and, cast, or};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -167,21 +168,26 @@ impl PruningStatistics for Ranges {
         Some(self.rows.clone())
     }
 
-    /// `false` where no value lies within the range, `true` where the range is one value and it is there.
+    /// `false` where no value lies within the range, `true` where the range is one value and it is there. Of one value
+    /// the least and greatest tell as much, and are asked anyway.
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        if values.len() == 1 {
+            return None;
+        }
         let range = self.range(column)?;
-        let mut within = BooleanArray::from(vec![false; self.num_containers()]);
-        for value in values {
+        let mut within = None;
+        for value in values.iter().filter(|value| !value.is_null()) {
             let value = value.cast_to(range.min.data_type()).ok()?.to_scalar().ok()?;
             let inside = and(&cmp::lt_eq(&range.min, &value).ok()?, &cmp::lt_eq(&value, &range.max).ok()?).ok()?;
-            within = or(&within, &inside).ok()?;
+            within = Some(match within {
+                Some(within) => or(&within, &inside).ok()?,
+                None => inside,
+            });
         }
+        let within = within?.values().clone();
         let one = cmp::eq(&range.min, &range.max).ok()?;
-        let decided = within.iter().zip(one.iter()).map(|(within, one)| match (within?, one?) {
-            (false, _) => Some(false),
-            (true, true) => Some(true),
-            (true, false) => None,
-        });
-        Some(decided.collect())
+        // Null where some of the range's values may be those, and others are not.
+        let decided = &!&within | one.values();
+        Some(BooleanArray::new(within, Some(NullBuffer::new(decided))))
     }
 }

@@ -56,17 +56,22 @@ impl Selector {
 
     async fn of_leaf(&self, file: LeafFile) -> Result<OfLeaf> {
         let table = self.may_match(file)?;
-        let files = table.files(|_| true).map_err(external)?.into_iter().map(|(_, _, file)| file);
-        let is_wanted =
-            |file: &DataFile| self.classes.contains(&file.storage_class) && !self.left_out.contains(&file.path);
-        let (bundles, mut cells): (Vec<_>, Vec<_>) = files.filter(is_wanted).partition(DataFile::is_bundle);
+        let (mut bundles, mut cells) = (Vec::new(), Vec::new());
+        for listed in table.files().map_err(external)? {
+            let (_, _, file) = listed.map_err(external)?;
+            if self.classes.contains(&file.storage_class) && !self.left_out.contains(&file.path) {
+                let files = if file.is_bundle() { &mut bundles } else { &mut cells };
+                files.push(Arc::new(file));
+            }
+        }
         check_cells(&cells)?;
         if let Some(exact) = &self.exact {
             cells = matching(cells, exact, &self.schema)?;
         }
+        let leaf = table.into_leaf();
         let mut needed: Vec<Needed> = cells.into_iter().map(Needed::whole).collect();
         needed.extend(self.slice(bundles).await?);
-        Ok(OfLeaf { leaf: table.into_leaf(), needed })
+        Ok(OfLeaf { leaf, needed })
     }
 
     /// The files of a leaf that may match. What the leaf says of others is not decoded, beyond the columns that decide.
@@ -83,7 +88,7 @@ impl Selector {
     }
 
     /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
-    async fn slice(&self, bundles: Vec<DataFile>) -> Result<Vec<Needed>> {
+    async fn slice(&self, bundles: Vec<Arc<DataFile>>) -> Result<Vec<Needed>> {
         let packs = self.packs.of_bundles(self.snapshot.store(), &bundles).await.map_err(external)?;
         let mut needed = Vec::new();
         for (file, packed) in bundles.into_iter().zip(packs) {
@@ -107,7 +112,7 @@ impl Selector {
             .filter(|&index| needed[index].slices.is_none() && is_worth_it(&needed[index].file))
             .filter(|&index| needed[index].file.pack.is_some())
             .collect();
-        let files: Vec<DataFile> = closed.iter().map(|&index| needed[index].file.clone()).collect();
+        let files: Vec<_> = closed.iter().map(|&index| needed[index].file.clone()).collect();
         let packs = self.packs.of(self.snapshot.store(), &files).await.map_err(external)?;
         for (index, packed) in closed.into_iter().zip(packs) {
             needed[index].end = packed.map(|packed| packed.footer.clone());
@@ -118,7 +123,7 @@ impl Selector {
 }
 
 /// A file that is no bundle has one value of each key.
-fn check_cells(files: &[DataFile]) -> Result<()> {
+fn check_cells(files: &[Arc<DataFile>]) -> Result<()> {
     let is_cell = |file: &DataFile| {
         file.tenants.single().is_some() && file.event_types.single().is_some() && file.dates.single().is_some()
     };

@@ -32,14 +32,8 @@ impl<'a> Summary<'a> {
     }
 
     pub fn new(runs: impl Iterator<Item = Covered<'a>>, bytes: u64) -> Self {
-        let mut rows = 0;
-        let covered = runs.inspect(|run| rows += run.rows).reduce(|mut all, one| {
-            all.tenants.extend(&one.tenants);
-            all.event_types.extend(&one.event_types);
-            all.dates.extend(&one.dates);
-            all.ts.extend(&one.ts);
-            all
-        });
+        let covered = Covered::all(runs);
+        let rows = covered.as_ref().map_or(0, |covered| covered.rows);
         Summary { rows, bytes, covered, is_ts_exact: true }
     }
 

@@ -251,7 +251,8 @@ impl Lost {
         let mut tables = std::pin::pin!(snapshot.tables(leaves).zip(futures::stream::iter(unread)));
         while let Some((table, Gone { positions, .. })) = tables.next().await {
             let is_gone = |at: u32| positions.as_ref().is_none_or(|gone| gone.binary_search(&at).is_ok());
-            for (_, version, file) in table?.files(is_gone)? {
+            for listed in table?.files_at(is_gone)? {
+                let (_, version, file) = listed?;
                 lost.oldest = lost.oldest.min(version);
                 if lost.hold.is_none() {
                     lost.hold = holds.iter().find(|hold| hold.may_cover(&file)).map(|hold| hold.id.clone());
