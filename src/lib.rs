@@ -29,7 +29,7 @@
 //!
 //! # The catalog's format
 //!
-//! All of it is Parquet and JSON, version 1, pinned by golden files in `tests/golden/`.
+//! All of it is Parquet and JSON, pinned by golden files in `tests/golden/`.
 //!
 //! - `_tier/table.json`: the table's id and format version.
 //! - `_tier/root/<20-digit version>.parquet`: one row per leaf, with its key ranges (`tenant_min` … `date_max`), time

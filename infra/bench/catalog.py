@@ -94,7 +94,7 @@ db.execute("ALTER TABLE lake.events SET PARTITIONED BY (date, event_type, tenant
 db.execute("DETACH lake")
 db.execute("ATTACH '{catalog}' AS meta")
 leaves = [str(leaf) for leaf in Path({str(folder)!r}, "_tier/leaf").glob("*.parquet") if ".audit." not in leaf.name]
-db.execute("CREATE TABLE files AS SELECT row_number() OVER () - 1 AS id, * FROM read_parquet(?)", [leaves])
+db.execute("CREATE TABLE files AS SELECT row_number() OVER () - 1 AS id, * FROM read_parquet(?, union_by_name=true)", [leaves])
 version, table, partition = db.execute('''SELECT max(snapshot_id), (SELECT max(table_id) FROM meta.ducklake_table),
     (SELECT max(partition_id) FROM meta.ducklake_partition_info) FROM meta.ducklake_snapshot''').fetchone()
 db.execute('''INSERT INTO meta.ducklake_data_file SELECT id, $table, $version, NULL, NULL, path, true, 'parquet', rows,
@@ -104,8 +104,9 @@ for index, value in enumerate(["date_min", "event_type_min", "tenant_min"]):
     db.execute(f"INSERT INTO meta.ducklake_file_partition_value SELECT id, $table, $index, {{value}}::VARCHAR FROM files",
         dict(table=table, index=index))
 columns = dict(db.execute("SELECT column_name, column_id FROM meta.ducklake_column").fetchall())
-for column, low, high in [("ts", "ts_min", "ts_max"), ("date", "date_min", "date_max"),
-                          ("event_type", "event_type_min", "event_type_max"), ("tenant_id", "tenant_min", "tenant_max")]:
+# Every file is of one cell: its least keys are its greatest ones.
+for column, low, high in [("ts", "ts_min", "ts_max"), ("date", "date_min", "date_min"),
+                          ("event_type", "event_type_min", "event_type_min"), ("tenant_id", "tenant_min", "tenant_min")]:
     db.execute(f'''INSERT INTO meta.ducklake_file_column_stats SELECT id, $table, $column, 0, rows, 0, {{low}}::VARCHAR,
         {{high}}::VARCHAR, NULL, NULL FROM files''', dict(table=table, column=columns[column]))
 db.execute('''INSERT INTO meta.ducklake_table_stats SELECT $table, sum(rows), sum(rows), sum(size_bytes) FROM files''',

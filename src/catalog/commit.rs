@@ -358,6 +358,7 @@ fn first_document(ctx: &Ctx, change: &Change, table_id: &str, commit_id: &str) -
 fn next_document(ctx: &Ctx, parent: &Snapshot, change: &Change, commit_id: &str) -> RootDocument {
     let before = &parent.root().document;
     RootDocument {
+        format_version: FORMAT_VERSION,
         version: before.version + 1,
         commit_id: commit_id.to_owned(),
         parent_commit_id: Some(before.commit_id.clone()),

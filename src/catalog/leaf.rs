@@ -19,8 +19,10 @@ use crate::store::{Layout, Store};
 
 pub(super) const KEY: &str = "tier.leaf";
 const AUDIT_KEY: &str = "tier.leaf.audit";
-/// Bumped when a reader of older leaves would misread a newer one.
-pub(super) const LEAF_FORMAT: &str = "1";
+const AUDIT_FORMAT: &str = "1";
+const LEAF_FORMAT: &str = "2";
+/// Those that are read.
+pub(super) const LEAF_FORMATS: [&str; 2] = ["1", LEAF_FORMAT];
 
 /// Data files per leaf: about 125 KB, so that one GET is worth its round trip and a plan reads little in vain.
 pub const FILES_PER_LEAF: usize = 4096;
@@ -164,7 +166,7 @@ pub async fn write_leaves(
 
 async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: &[Entry]) -> Result<LeafRef> {
     let bytes = table::encode(&leaf_batch(files), KEY, LEAF_FORMAT.to_owned())?;
-    let audit = table::encode(&audit_batch(files), AUDIT_KEY, LEAF_FORMAT.to_owned())?;
+    let audit = table::encode(&audit_batch(files), AUDIT_KEY, AUDIT_FORMAT.to_owned())?;
     let (leaf_bytes, sha256) = (bytes.len() as u64, sha256(&bytes));
     futures::try_join!(store.put(&path, bytes), store.put(&audit_path, audit))?;
     let covered = Covered::all(files.iter().map(|entry| Covered::from(&entry.new.file)));
@@ -222,7 +224,7 @@ fn leaf_batch(files: &[Entry]) -> RecordBatch {
     let since: TimestampMicrosecondArray =
         files.iter().map(|f| f.new.file.class_since.map(micros_of_timestamp)).collect();
     let covered: Vec<Covered> = files.iter().map(|entry| Covered::from(&entry.new.file)).collect();
-    let mut columns = ranges::encode(&covered);
+    let mut columns = ranges::without_repeated(ranges::encode(&covered));
     columns.extend([
         ("path", texts(files, |f| &f.path)),
         ("rows", integers(|f| f.rows)),
@@ -241,6 +243,8 @@ fn leaf_batch(files: &[Entry]) -> RecordBatch {
         // Null: the version in the root's row. A merged leaf holds files of several.
         ("added_version", Arc::new(files.iter().map(|entry| entry.version).collect::<UInt64Array>()) as ArrayRef),
     ]);
+    // Every column costs a reader some microseconds, however little is in it.
+    columns.retain(|(_, array)| array.null_count() < array.len());
     table::batch(columns)
 }
 

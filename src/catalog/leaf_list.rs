@@ -4,13 +4,16 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, ListBuilder, RecordBatch, StringArray, UInt32Builder};
+use arrow::array::{
+    ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, ListBuilder, RecordBatch, StringArray, UInt32Builder,
+};
 use arrow::datatypes::{Int64Type, UInt32Type};
 
 use super::leaf::LeafRef;
 use super::ranges::{self, Covered, RangeColumns, Ranges};
 use super::table;
 use crate::error::Result;
+use crate::model::{hex, sha256_bytes};
 
 /// One row per leaf; a slice of all of them where that is asked for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -113,7 +116,7 @@ fn encode(leaves: &[LeafRef]) -> RecordBatch {
     let mut columns = vec![
         ("path", texts(leaves, |l| &l.path)),
         ("leaf_bytes", integers(|l| l.leaf_bytes)),
-        ("sha256", texts(leaves, |l| &l.sha256)),
+        ("sha256", digests(leaves).unwrap_or_else(|| texts(leaves, |l| &l.sha256))),
     ];
     columns.extend(ranges::encode(&covered));
     columns.extend([
@@ -130,6 +133,25 @@ fn encode(leaves: &[LeafRef]) -> RecordBatch {
     table::batch(columns)
 }
 
+/// As bytes: they are half of a large root, and as texts they would be most of the work of reading it.
+fn digests(leaves: &[LeafRef]) -> Option<ArrayRef> {
+    let digests = leaves.iter().map(|leaf| sha256_bytes(&leaf.sha256)).collect::<Option<Vec<_>>>()?;
+    Some(Arc::new(FixedSizeBinaryArray::try_from_iter(digests.into_iter()).ok()?))
+}
+
+/// The digests of each leaf, in hex: older roots have them so.
+fn hex_digests(batch: &RecordBatch) -> Result<impl Fn(usize) -> String> {
+    let column = table::column(batch, "sha256")?;
+    let (bytes, texts) = (column.as_fixed_size_binary_opt(), column.as_string_opt::<i32>());
+    if bytes.is_none() && texts.is_none() {
+        return Err(table::wrong_type("sha256"));
+    }
+    Ok(move |row| {
+        let text = bytes.map(|bytes| hex(bytes.value(row)));
+        text.or_else(|| Some(texts?.value(row).to_owned())).expect("it is one of the two")
+    })
+}
+
 /// Positions of deleted files, of each leaf.
 pub(super) fn deleted<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> &'a [u32] + use<'a>> {
     let wrong_type = || table::wrong_type("deleted");
@@ -140,7 +162,7 @@ pub(super) fn deleted<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> &'
 }
 
 fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use<'_>> {
-    let (path, sha256) = (table::texts(batch, "path")?, table::texts(batch, "sha256")?);
+    let (path, sha256) = (table::texts(batch, "path")?, hex_digests(batch)?);
     let ranges = ranges::decode(batch)?;
     let leaf_bytes = table::numbers::<Int64Type>(batch, "leaf_bytes")?;
     let (files, rows) = (table::numbers::<Int64Type>(batch, "files")?, table::numbers::<Int64Type>(batch, "rows")?);
@@ -153,7 +175,7 @@ fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use
         Ok(LeafRef {
             path: path(row).to_owned(),
             leaf_bytes: leaf_bytes(row) as u64,
-            sha256: sha256(row).to_owned(),
+            sha256: sha256(row),
             tenants,
             event_types,
             dates,

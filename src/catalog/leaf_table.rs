@@ -4,11 +4,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use bytes::Bytes;
 
-use super::leaf::{KEY, LEAF_FORMAT, LeafRef, LiveFile};
+use super::leaf::{KEY, LEAF_FORMATS, LeafRef, LiveFile};
 use super::ranges::{self, RangeColumns};
 use super::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
-use crate::model::{DataFile, FileView, KeyRange, PackRef, StorageClass, sha256, timestamp_of_micros};
+use crate::model::{DataFile, FileView, PackRef, StorageClass, sha256, timestamp_of_micros};
 use crate::store::Store;
 
 /// A leaf that has been fetched, of which nothing is decoded yet.
@@ -33,8 +33,8 @@ impl LeafFile {
                 .command("tier rebuild --replace"));
         }
         let encoded = Encoded::open(bytes, KEY)?;
-        if encoded.value != LEAF_FORMAT {
-            let message = format!("its format is {}; this tier reads {LEAF_FORMAT}", encoded.value);
+        if !LEAF_FORMATS.contains(&encoded.value.as_str()) {
+            let message = format!("its format is {}; this tier reads {}", encoded.value, LEAF_FORMATS.join(" and "));
             return Err(Error::usage(message).hint("use a newer tier"));
         }
         Ok(LeafFile { leaf, encoded })
@@ -165,10 +165,7 @@ impl LeafTable {
     fn file<'a>(&'a self) -> Result<impl Fn(usize) -> Result<DataFile> + use<'a>> {
         let batch = &self.batch;
         let view = self.view()?;
-        let (ts_min, ts_max) = (
-            table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?,
-            table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?,
-        );
+        let times = ranges::times(batch)?;
         let footer_bytes = table::numbers::<Int32Type>(batch, "footer_bytes")?;
         let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
         let packs = packs(batch)?;
@@ -179,7 +176,7 @@ impl LeafTable {
                 tenants: view.tenants.to_text(),
                 event_types: view.event_types.to_text(),
                 dates: view.dates,
-                ts: KeyRange { min: ts_min(row), max: ts_max(row) },
+                ts: times(row),
                 rows: view.rows,
                 size_bytes: view.size_bytes,
                 footer_bytes: footer_bytes(row) as u32,

@@ -60,6 +60,16 @@ impl<'a> From<&'a Arc<DataFile>> for Covered<'a> {
     }
 }
 
+/// Columns of least and greatest values.
+const TENANTS: [&str; 2] = ["tenant_min", "tenant_max"];
+const EVENT_TYPES: [&str; 2] = ["event_type_min", "event_type_max"];
+const DATES: [&str; 2] = ["date_min", "date_max"];
+const TS: [&str; 2] = ["ts_min", "ts_max"];
+
+/// The same by the name of the column in SQL.
+const COLUMNS: [(&str, [&str; 2]); 4] =
+    [("date", DATES), ("tenant_id", TENANTS), ("event_type", EVENT_TYPES), ("ts", TS)];
+
 /// `tenant_min` to `ts_max`, a row for each item.
 pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
     fn texts<'a>(items: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
@@ -83,6 +93,24 @@ pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
+/// Of such columns, without those that repeat another: the greatest values where each range is of one value.
+pub fn without_repeated(mut columns: Vec<(&'static str, ArrayRef)>) -> Vec<(&'static str, ArrayRef)> {
+    for (_, [min, max]) in COLUMNS {
+        let find = |name| columns.iter().position(|(column, _)| *column == name);
+        if let Some((min, max)) = find(min).zip(find(max))
+            && columns[min].1.as_ref() == columns[max].1.as_ref()
+        {
+            columns.remove(max);
+        }
+    }
+    columns
+}
+
+/// The name of the column of greatest values: that of the least ones where it repeats them.
+fn greatest(batch: &RecordBatch, [min, max]: [&'static str; 2]) -> &'static str {
+    if batch.column_by_name(max).is_some() { max } else { min }
+}
+
 /// Columns of [`encode`] as they lie in a catalog file.
 #[derive(Debug, Clone)]
 pub struct RangeColumns {
@@ -90,14 +118,6 @@ pub struct RangeColumns {
     pub ranges: Vec<(&'static str, KeyRange<ArrayRef>)>,
     pub rows: ArrayRef,
 }
-
-/// Of a column in SQL its least and greatest values in a catalog file.
-const COLUMNS: [(&str, [&str; 2]); 4] = [
-    ("date", ["date_min", "date_max"]),
-    ("tenant_id", ["tenant_min", "tenant_max"]),
-    ("event_type", ["event_type_min", "event_type_max"]),
-    ("ts", ["ts_min", "ts_max"]),
-];
 
 impl RangeColumns {
     /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
@@ -108,9 +128,9 @@ impl RangeColumns {
 
     /// As [`RangeColumns::read`], where they are decoded already.
     pub fn of(batch: &RecordBatch, wanted: impl Fn(&str) -> bool) -> Result<Self> {
-        let range = |(column, [min, max]): (&'static str, [&str; 2])| -> Result<_> {
-            let range = KeyRange { min: table::column(batch, min)?.clone(), max: table::column(batch, max)?.clone() };
-            Ok((column, range))
+        let range = |(column, ends): (&'static str, [&'static str; 2])| -> Result<_> {
+            let end = |name| table::column(batch, name).cloned();
+            Ok((column, KeyRange { min: end(ends[0])?, max: end(greatest(batch, ends))? }))
         };
         let ranges = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).map(range).collect::<Result<_>>()?;
         Ok(RangeColumns { ranges, rows: table::column(batch, "rows")?.clone() })
@@ -130,7 +150,7 @@ pub type KeysInPlace<'a> = (KeyRange<&'a str>, KeyRange<&'a str>, KeyRange<Date>
 
 /// Fails where a date is none.
 pub fn check_dates(batch: &RecordBatch) -> Result<()> {
-    for name in ["date_min", "date_max"] {
+    for name in [DATES[0], greatest(batch, DATES)] {
         let days = table::numbers::<Date32Type>(batch, name)?;
         (0..batch.num_rows()).try_for_each(|row| date(days(row)).map(drop))?;
     }
@@ -143,10 +163,12 @@ fn date(days: i32) -> Result<Date> {
 
 /// Tenants, event types and dates of a row, without making anything of them.
 pub fn keys<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> Result<KeysInPlace<'a>> + use<'a>> {
-    let (tenant_min, tenant_max) = (table::texts(batch, "tenant_min")?, table::texts(batch, "tenant_max")?);
-    let (type_min, type_max) = (table::texts(batch, "event_type_min")?, table::texts(batch, "event_type_max")?);
-    let date_min = table::numbers::<Date32Type>(batch, "date_min")?;
-    let date_max = table::numbers::<Date32Type>(batch, "date_max")?;
+    let texts = |ends: [&'static str; 2]| -> Result<_> {
+        Ok((table::texts(batch, ends[0])?, table::texts(batch, greatest(batch, ends))?))
+    };
+    let ((tenant_min, tenant_max), (type_min, type_max)) = (texts(TENANTS)?, texts(EVENT_TYPES)?);
+    let date_min = table::numbers::<Date32Type>(batch, DATES[0])?;
+    let date_max = table::numbers::<Date32Type>(batch, greatest(batch, DATES))?;
     Ok(move |row| {
         let tenants = KeyRange { min: tenant_min(row), max: tenant_max(row) };
         let event_types = KeyRange { min: type_min(row), max: type_max(row) };
@@ -157,18 +179,19 @@ pub fn keys<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> Result<KeysI
     })
 }
 
+/// The times of a row.
+pub fn times<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> KeyRange<i64> + use<'a>> {
+    let min = table::numbers::<TimestampMicrosecondType>(batch, TS[0])?;
+    let max = table::numbers::<TimestampMicrosecondType>(batch, greatest(batch, TS))?;
+    Ok(move |row| KeyRange { min: min(row), max: max(row) })
+}
+
 /// The inverse of [`encode`].
 pub fn decode(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<Ranges> + use<'_>> {
     let keys = keys(batch)?;
-    let ts_min = table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?;
-    let ts_max = table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?;
+    let times = times(batch)?;
     Ok(move |row| {
         let (tenants, event_types, dates) = keys(row)?;
-        Ok(Ranges {
-            tenants: tenants.to_text(),
-            event_types: event_types.to_text(),
-            dates,
-            ts: KeyRange { min: ts_min(row), max: ts_max(row) },
-        })
+        Ok(Ranges { tenants: tenants.to_text(), event_types: event_types.to_text(), dates, ts: times(row) })
     })
 }

@@ -54,8 +54,11 @@ fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
         .set_write_batch_size(PAGE_ROWS)
         .set_key_value_metadata(Some(vec![pair]));
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let Some(texts) = column.as_string_opt::<i32>() else { continue };
         let name = ColumnPath::from(field.name().as_str());
+        if matches!(field.data_type(), DataType::FixedSizeBinary(_)) {
+            properties = properties.set_column_encoding(name.clone(), Encoding::PLAIN);
+        }
+        let Some(texts) = column.as_string_opt::<i32>() else { continue };
         let distinct = texts.iter().collect::<HashSet<_>>().len();
         properties = match distinct * 2 > texts.len() {
             true => properties

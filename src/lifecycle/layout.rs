@@ -9,6 +9,10 @@ use jiff::civil::Date;
 use super::gate::Gate;
 use crate::model::{FileView, StorageClass, short_digest};
 
+/// Files in a bundle at most, but for those of one cell: a bundle's list of cells is made in memory, and a question reads
+/// all of it. Smaller files than this leaves room for count as if they were larger.
+const MAX_FILES: u64 = 32_768;
+
 /// Sums over files that go the same way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
@@ -44,6 +48,17 @@ impl Part {
         self.gate = self.gate.and(&other.gate);
         self.from = self.from.max(other.from);
     }
+
+    /// What they fill of a bundle.
+    fn room(&self, bundle_bytes: u64) -> u64 {
+        self.bytes.max(self.files.saturating_mul(bundle_bytes) / MAX_FILES)
+    }
+
+    /// Whether so much of one tenant is cut between its cells.
+    pub fn needs_cells(&self, own_bundle_bytes: u64, bundle_bytes: u64) -> bool {
+        let room = self.room(bundle_bytes);
+        room >= own_bundle_bytes && room > bundle_bytes
+    }
 }
 
 /// A cell of a tenant's month.
@@ -54,13 +69,8 @@ pub type Cell = (String, Date);
 pub struct TenantMonth {
     pub name: String,
     pub part: Part,
-    /// All of it in the order of a bundle, where it [`needs_cells`].
+    /// All of it in the order of a bundle, where it [needs cells](Part::needs_cells).
     pub cells: Vec<(Cell, Part)>,
-}
-
-/// Whether so much of one tenant is cut between its cells.
-pub fn needs_cells(bytes: u64, own_bundle_bytes: u64, bundle_bytes: u64) -> bool {
-    bytes >= own_bundle_bytes && bytes > bundle_bytes
 }
 
 /// Cells that become one object: from the first one on, those of the tenant, or of all tenants without a bundle of their
@@ -85,20 +95,19 @@ impl Bundle {
 /// What the tenants, in the order of their names, bring to a month, in bundles of at most about `bundle_bytes`. A tenant
 /// is split only when it is larger than that.
 pub fn bundles(tenants: Vec<TenantMonth>, own_bundle_bytes: u64, bundle_bytes: u64) -> Vec<Bundle> {
-    let (mut bundles, mut shared, mut small) = (Vec::new(), Shared::default(), Vec::new());
+    let (mut bundles, mut small) = (Vec::new(), Vec::new());
     for tenant in tenants {
-        match tenant.part.bytes {
-            bytes if needs_cells(bytes, own_bundle_bytes, bundle_bytes) => bundles.extend(split(tenant, bundle_bytes)),
-            bytes if bytes < own_bundle_bytes => small.push(tenant),
+        match tenant.part.room(bundle_bytes) {
+            _ if tenant.part.needs_cells(own_bundle_bytes, bundle_bytes) => bundles.extend(split(tenant, bundle_bytes)),
+            room if room < own_bundle_bytes => small.push(tenant),
             _ => bundles.push(Bundle { tenant: tenant.name, first: None, is_own: true, part: tenant.part }),
         }
     }
-    let total: u64 = small.iter().map(|tenant| tenant.part.bytes).sum();
+    let total: u64 = small.iter().map(|tenant| tenant.part.room(bundle_bytes)).sum();
     // Of equal size rather than full ones and a rest: no bundle is needlessly small.
     let fair = total.div_ceil(total.div_ceil(bundle_bytes).max(1));
-    for tenant in small {
-        shared.add(tenant, fair);
-    }
+    let mut shared = Shared { bundle_bytes, fair, full: Vec::new(), open: None };
+    small.into_iter().for_each(|tenant| shared.add(tenant));
     bundles.extend(shared.finish());
     bundles.sort_by(|a, b| a.first_cell().cmp(&b.first_cell()));
     bundles
@@ -110,23 +119,29 @@ fn split(tenant: TenantMonth, bundle_bytes: u64) -> Vec<Bundle> {
     let mut parts: Vec<Bundle> = Vec::new();
     for (cell, part) in tenant.cells {
         match parts.last_mut() {
-            Some(open) if open.part.bytes + part.bytes <= bundle_bytes => open.part.add(&part),
+            Some(open) if open.part.room(bundle_bytes) + part.room(bundle_bytes) <= bundle_bytes => {
+                open.part.add(&part)
+            }
             _ => parts.push(Bundle { tenant: tenant.name.clone(), first: Some(cell), is_own: true, part }),
         }
     }
     parts
 }
 
-#[derive(Default)]
 struct Shared {
+    bundle_bytes: u64,
+    /// What each of them is to fill.
+    fair: u64,
     full: Vec<Bundle>,
     open: Option<Bundle>,
 }
 
 impl Shared {
-    fn add(&mut self, TenantMonth { name, part, .. }: TenantMonth, fair_bytes: u64) {
+    fn add(&mut self, TenantMonth { name, part, .. }: TenantMonth) {
+        let (bundle_bytes, fair) = (self.bundle_bytes, self.fair);
         // The nearer border: before this tenant or after it.
-        self.full.extend(self.open.take_if(|open| open.part.bytes + part.bytes / 2 > fair_bytes));
+        let is_full = |open: &mut Bundle| open.part.room(bundle_bytes) + part.room(bundle_bytes) / 2 > fair;
+        self.full.extend(self.open.take_if(is_full));
         match &mut self.open {
             Some(open) => open.part.add(&part),
             None => self.open = Some(Bundle { tenant: name, first: None, is_own: false, part }),
@@ -186,5 +201,30 @@ mod tests {
         // The cell of the second day stays in one piece.
         let files = vec![("h", 1, 300), ("h", 2, 200), ("h", 2, 300)];
         assert_eq!(laid(&files, 128, 512), [("h", 300), ("h", 500)].map(|(t, s)| (t.to_owned(), s)));
+    }
+
+    #[test]
+    fn a_bundle_of_tiny_files_has_only_so_many() {
+        let tenant = |number: u64, files: u64| TenantMonth {
+            name: format!("t{number:04}"),
+            part: Part { files, bytes: files * 100, ..Part::default() },
+            cells: (1..=28)
+                .map(|day| {
+                    (
+                        ("login".to_owned(), jiff::civil::date(2026, 8, day)),
+                        Part { files: files / 28, ..Part::default() },
+                    )
+                })
+                .collect(),
+        };
+        let files = |tenants: Vec<TenantMonth>| -> Vec<u64> {
+            bundles(tenants, 128 << 20, 512 << 20).into_iter().map(|bundle| bundle.part.files).collect()
+        };
+        let shared = files((0..1_000).map(|number| tenant(number, 100)).collect());
+        assert_eq!((shared.len(), shared.iter().sum::<u64>()), (4, 100_000));
+        assert!(shared.iter().all(|&files| files <= MAX_FILES), "{shared:?}");
+        let alone = files(vec![tenant(0, 280_000)]);
+        assert_eq!(alone.iter().sum::<u64>(), 280_000);
+        assert!(alone.iter().all(|&files| files <= MAX_FILES), "{alone:?}");
     }
 }

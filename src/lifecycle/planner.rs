@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use jiff::civil::Date;
 
 use super::decide::{Decider, Fate, Group, Keys, Planning, weigh};
-use super::layout::{self, Cell, Part, TenantMonth, needs_cells};
+use super::layout::{self, Cell, Part, TenantMonth};
 use super::plan::{Action, ActionKind, BundleAction, Key, Laid, Plan, Reason, Sum};
 use crate::catalog::{LeafRef, LeafTable, LiveFile, Snapshot};
 use crate::data::pack;
@@ -202,8 +202,7 @@ impl<'a> Planner<'a> {
     fn split(&mut self) -> BTreeSet<String> {
         let policy = self.decider.planning.policy;
         let shares = self.open.values_mut().flat_map(|open| open.tenants.iter_mut());
-        let large =
-            shares.filter(|(_, share)| needs_cells(share.part.bytes, policy.own_bundle_bytes, policy.bundle_bytes));
+        let large = shares.filter(|(_, share)| share.part.needs_cells(policy.own_bundle_bytes, policy.bundle_bytes));
         large
             .map(|(tenant, share)| {
                 share.cells = Some(BTreeMap::new());

@@ -14,5 +14,32 @@ pub fn short_digest(text: &str) -> [u8; 16] {
 
 /// Lower-case hex, two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).expect("below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The bytes of a SHA-256 that [`hex`] wrote; `None` of any other text.
+pub fn sha256_bytes(hex: &str) -> Option<[u8; 32]> {
+    let half = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let bytes = hex.as_bytes().chunks_exact(2).map(|pair| Some(half(pair[0])? << 4 | half(pair[1])?));
+    let bytes: [u8; 32] = bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()?;
+    (hex.len() == 64).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_its_text_and_nothing_else_is_one() {
+        let text = sha256(b"tier");
+        assert_eq!(sha256_bytes(&text).map(|bytes| hex(&bytes)), Some(text.clone()));
+        for other in ["", "ab", &text[..62], &text.to_uppercase(), &format!("{text}0"), &"zz".repeat(32)] {
+            assert_eq!(sha256_bytes(other), None, "{other}");
+        }
+    }
 }

@@ -18,8 +18,8 @@ use crate::model::{ObjectState, short_digest};
 use crate::progress::Unit;
 use crate::store::{Layout, ObjectSum};
 
-/// Folders listed at once.
-const LISTS_IN_FLIGHT: usize = 32;
+/// Folders listed at once, each with all of its objects in memory.
+const LISTS_IN_FLIGHT: usize = 8;
 
 /// What was listed beside what the newest version names.
 #[derive(Debug, Default)]

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The memory of every command as an archive grows, in one run:
+#
+#   infra/bench/memory.sh
+#
+# Of catalogs without data of 1,000,000 and 50,000,000 files, and of archives with data of 320,000 and 1,000,000 small files,
+# 20,000 a day. Needs 12 GB and 1,700,000 inodes in $TMPDIR, and about 40 minutes. Set TIER_BENCH_BIN to a folder with `tier`
+# and `catalog_bench` to skip the release build.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+build catalog_bench
+work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+python3 "$root/infra/bench/memory.py" "$TIER_BENCH_BIN" "$work"
