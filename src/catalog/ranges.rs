@@ -116,14 +116,15 @@ fn greatest(batch: &RecordBatch, [min, max]: [&'static str; 2]) -> &'static str 
 pub struct RangeColumns {
     /// By the name of the column in SQL, whose type they have, times in UTC.
     pub ranges: Vec<(&'static str, KeyRange<ArrayRef>)>,
-    pub rows: ArrayRef,
+    /// Rows of the file, each of which is a leaf or a data file.
+    pub items: usize,
 }
 
 impl RangeColumns {
     /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
     pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let is_end = |name: &str| COLUMNS.iter().any(|(column, ends)| ends.contains(&name) && wanted(column));
-        Self::of(&file.columns_in_sql(|name| name == "rows" || is_end(name))?, &wanted)
+        Self::of(&file.columns_in_sql(is_end)?, &wanted)
     }
 
     /// As [`RangeColumns::read`], where they are decoded already.
@@ -133,7 +134,7 @@ impl RangeColumns {
             Ok((column, KeyRange { min: end(ends[0])?, max: end(greatest(batch, ends))? }))
         };
         let ranges = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).map(range).collect::<Result<_>>()?;
-        Ok(RangeColumns { ranges, rows: table::column(batch, "rows")?.clone() })
+        Ok(RangeColumns { ranges, items: batch.num_rows() })
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray,
-    TimestampMicrosecondArray, UInt64Array,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::compute::{and, cast, or};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::compute::{and, or};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
@@ -47,7 +47,7 @@ impl Pruner {
     /// Which of these may hold matching rows.
     fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
         match self.0.as_ref().filter(|_| !known.is_empty()) {
-            Some(pruning) => pruning.prune(&Ranges::new(known)),
+            Some(pruning) => pruning.prune(&columns_of(known)),
             None => Ok(vec![true; known.len()]),
         }
     }
@@ -64,8 +64,8 @@ impl Pruner {
     /// Which rows of these columns may stand for matching rows.
     pub fn mask(&self, columns: RangeColumns) -> Result<Vec<bool>> {
         match &self.0 {
-            Some(pruning) => pruning.prune(&Ranges::of(columns)?),
-            None => Ok(vec![true; columns.rows.len()]),
+            Some(pruning) => pruning.prune(&columns),
+            None => Ok(vec![true; columns.items]),
         }
     }
 
@@ -104,68 +104,53 @@ fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
     items.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect()
 }
 
-/// Least and greatest values of columns, per leaf or file.
-struct Ranges {
-    ranges: Vec<(&'static str, KeyRange<ArrayRef>)>,
-    rows: ArrayRef,
-    zeros: ArrayRef,
-}
-
-impl Ranges {
-    fn new(known: &[Covered]) -> Self {
-        let date = |get: fn(&Covered) -> Date| -> ArrayRef {
-            Arc::new(Date32Array::from_iter_values(known.iter().map(|k| days_of_date(get(k)))))
-        };
-        let ts = |get: fn(&Covered) -> i64| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
-        };
-        fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
-            Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
-        }
-        let tenants = KeyRange { min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) };
-        let event_types = KeyRange { min: text(known, |k| k.event_types.min), max: text(known, |k| k.event_types.max) };
-        Ranges {
-            ranges: vec![
-                ("date", KeyRange { min: date(|k| k.dates.min), max: date(|k| k.dates.max) }),
-                ("tenant_id", tenants),
-                ("event_type", event_types),
-                ("ts", KeyRange { min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) }),
-            ],
-            rows: Arc::new(UInt64Array::from_iter_values(known.iter().map(|k| k.rows))),
-            zeros: Arc::new(UInt64Array::from_value(0, known.len())),
-        }
+fn columns_of(known: &[Covered]) -> RangeColumns {
+    let date = |get: fn(&Covered) -> Date| -> ArrayRef {
+        Arc::new(Date32Array::from_iter_values(known.iter().map(|k| days_of_date(get(k)))))
+    };
+    let ts = |get: fn(&Covered) -> i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
+    };
+    fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
+        Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
     }
-
-    fn of(RangeColumns { ranges, rows }: RangeColumns) -> Result<Self> {
-        let zeros = Arc::new(UInt64Array::from_value(0, rows.len()));
-        Ok(Ranges { ranges, rows: cast(&rows, &DataType::UInt64)?, zeros })
-    }
-
-    fn range(&self, column: &Column) -> Option<&KeyRange<ArrayRef>> {
-        self.ranges.iter().find(|(name, _)| *name == column.name).map(|(_, range)| range)
+    let tenants = KeyRange { min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) };
+    let event_types = KeyRange { min: text(known, |k| k.event_types.min), max: text(known, |k| k.event_types.max) };
+    RangeColumns {
+        ranges: vec![
+            ("date", KeyRange { min: date(|k| k.dates.min), max: date(|k| k.dates.max) }),
+            ("tenant_id", tenants),
+            ("event_type", event_types),
+            ("ts", KeyRange { min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) }),
+        ],
+        items: known.len(),
     }
 }
 
-impl PruningStatistics for Ranges {
+fn range_of<'a>(columns: &'a RangeColumns, column: &Column) -> Option<&'a KeyRange<ArrayRef>> {
+    columns.ranges.iter().find(|(name, _)| *name == column.name).map(|(_, range)| range)
+}
+
+impl PruningStatistics for RangeColumns {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.range(column).map(|range| range.min.clone())
+        range_of(self, column).map(|range| range.min.clone())
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.range(column).map(|range| range.max.clone())
+        range_of(self, column).map(|range| range.max.clone())
     }
 
     fn num_containers(&self) -> usize {
-        self.rows.len()
+        self.items
     }
 
-    /// Keys and times are never null.
-    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        self.range(column).map(|_| self.zeros.clone())
+    /// Keys and times are never null: nothing is to be found out by counting.
+    fn null_counts(&self, _: &Column) -> Option<ArrayRef> {
+        None
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(self.rows.clone())
+        None
     }
 
     /// `false` where no value lies within the range, `true` where the range is one value and it is there. Of one value
@@ -174,7 +159,7 @@ impl PruningStatistics for Ranges {
         if values.len() == 1 {
             return None;
         }
-        let range = self.range(column)?;
+        let range = range_of(self, column)?;
         let mut within = None;
         for value in values.iter().filter(|value| !value.is_null()) {
             let value = value.cast_to(range.min.data_type()).ok()?.to_scalar().ok()?;
