@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every benchmark, one after the other, and the picture in the README: about an hour on 2 cores, after the release build.
+# Every benchmark, one after the other, and the picture in the README: about one and a half hours on 2 cores, after the release build.
 #
 #   infra/bench/all.sh [OUT]        by default infra/bench/results
 #
@@ -23,4 +23,5 @@ run growth "$bench/archive.sh" growth
 run query "$bench/query.sh"
 run rest "$bench/rest.sh"
 run catalog "$bench/catalog.sh"
+run memory "$bench/memory.sh"
 python3 "$bench/picture.py" "$out" >"$out/speed.svg"

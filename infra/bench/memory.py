@@ -12,9 +12,13 @@ import measure
 BIN, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 TIER = str(BIN / "tier")
 CATALOG_FILES = [1_000_000, 50_000_000]
+# A Delta table begins with 450 bytes of JSON for each file.
+DELTA_FILES = [1_000_000, 10_000_000]
 TENANTS, TYPES = 2_000, 10
-DAYS = [16, 50]
+DAYS = [8, 24]
 FIRST_DAY = date(2026, 7, 1)
+# When the catalogs without data are asked.
+NOW = "2026-11-25T12:00:00Z"
 # When every day is over, and when all of them are old enough for the standard policy.
 ARCHIVED, OLD = "2026-11-20T00:00:00Z", "2027-09-25T00:00:00Z"
 
@@ -26,7 +30,6 @@ OF_CATALOG = {
     "query by type": ["query", "SELECT event_type, count(*) FROM events GROUP BY 1"],
     "explain, one tenant": ["query", "EXPLAIN SELECT sum(amount) FROM events WHERE tenant_id = 't_00977'"],
     "publish ddl": ["publish", "ddl", "--for", "duckdb"],
-    "publish delta": ["publish", "delta"],
     "vacuum, what it would do": ["vacuum", "--dry-run"],
     "compact, what it would do": ["compact", "--dry-run"],
     "lifecycle plan": ["lifecycle", "plan"],
@@ -57,25 +60,34 @@ def table(title, names, commands):
         print(f"{name:28}" + "".join(f"{peak:12,.0f} MiB {wall:6,.1f} s" for wall, peak in figures), flush=True)
 
 
-def catalogs():
-    now = "2026-11-25T12:00:00Z"
-    archives = []
-    for files in CATALOG_FILES:
-        archives.append(WORK / f"catalog-{files}")
-        made = [str(BIN / "catalog_bench"), "make", str(archives[-1]), str(files), "uniform"]
+def make_catalogs(sizes):
+    archives = [WORK / f"catalog-{files}" for files in sizes]
+    for archive, files in zip(archives, sizes):
+        made = [str(BIN / "catalog_bench"), "make", str(archive), str(files), "uniform"]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    return archives
+
+
+def delta():
+    archives = make_catalogs(DELTA_FILES)
+    yield "publish delta", [peak(archive, ["publish", "delta"], NOW) for archive in archives]
+    subprocess.run(["rm", "-r", *archives], check=True)
+
+
+def catalogs():
+    archives = make_catalogs(CATALOG_FILES)
     for name, command in OF_CATALOG.items():
-        yield name, [peak(archive, command, now) for archive in archives]
+        yield name, [peak(archive, command, NOW) for archive in archives]
     # Last: it takes more than half of all files away.
     policy = WORK / "expire.toml"
     policy.write_text('[[lifecycle.rules]]\nname = "end"\nafter = "3y"\nexpire = true\n')
     figures = []
     for archive in archives:
-        asked = [TIER, "lifecycle", "plan", "--json", "--archive", str(archive), "--config", str(policy), "--now", now]
+        asked = [TIER, "lifecycle", "plan", "--json", "--archive", str(archive), "--config", str(policy), "--now", NOW]
         plan = json.loads(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout)
         expires = str(plan["totals"]["expires"])
         figures.append(
-            peak(archive, ["lifecycle", "apply", "--yes", "--confirm", expires, "--config", str(policy)], now))
+            peak(archive, ["lifecycle", "apply", "--yes", "--confirm", expires, "--config", str(policy)], NOW))
     yield "lifecycle apply, expiry", figures
     subprocess.run(["rm", "-r", *archives], check=True)
 
@@ -112,4 +124,5 @@ def data():
 print(f"{date.today()}; {measure.machine()}")
 print("peak memory of the whole process, about 40 MiB of which are pages of the program itself, and its time")
 table("a catalog without data", [f"{files:,} files" for files in CATALOG_FILES], catalogs())
+table("a Delta table of a catalog without data", [f"{files:,} files" for files in DELTA_FILES], delta())
 table("with data, two rows a file", [f"{days * TENANTS * TYPES:,} files" for days in DAYS], data())

@@ -16,7 +16,7 @@ use crate::model::{FileView, date_of_days, days_of_date, short_digest};
 pub const MAX_FILES: u64 = 1 << 18;
 
 /// Of the records before they go to disk.
-const MEMORY_BYTES: usize = 64 << 20;
+const MEMORY_BYTES: usize = 16 << 20;
 
 /// The digest of a cell and class, then a file's size.
 const RECORD_BYTES: usize = 24;

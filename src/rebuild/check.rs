@@ -15,7 +15,7 @@ use crate::model::{DataFile, short_digest};
 const LEAVES_IN_FLIGHT: usize = 16;
 
 /// Of all records before they go to disk.
-const MEMORY_BYTES: usize = 64 << 20;
+const MEMORY_BYTES: usize = 16 << 20;
 
 /// Files that are looked up to be named.
 const NAMED: usize = 1_000;

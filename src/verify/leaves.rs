@@ -18,7 +18,7 @@ use crate::store::Layout;
 const LEAVES_IN_FLIGHT: usize = 16;
 
 /// Of all records before they go to disk.
-const MEMORY_BYTES: usize = 64 << 20;
+const MEMORY_BYTES: usize = 16 << 20;
 
 /// Where a file stands in the catalog: the leaf's place among the known ones, and the position in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
