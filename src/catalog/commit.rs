@@ -258,8 +258,8 @@ async fn next_root(
         }
         kept.extend(parent.root().leaves.iter().cloned());
     }
-    let unsealed = reverted.iter().map(|live| live.file.dates.min).collect();
-    seal(&mut document.seals, change, cells, &unsealed);
+    let reverted_dates = reverted.iter().map(|live| live.file.dates.min).collect();
+    seal(&mut document.seals, change, cells, &reverted_dates);
     let removed = change.remove.iter().chain(&reverted);
     if let Err(conflict) = remove_files(&mut document, &mut kept, removed, &change.relist) {
         return Ok(Err(conflict));

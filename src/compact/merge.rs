@@ -21,7 +21,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::runs::{self, Period, Run, RunMerge};
-use crate::catalog::{Change, FILES_PER_LEAF, LeafRef, Listed, Operation, Outcome, Relist, Relisted, Snapshot, commit};
+use crate::catalog::{
+    Change, Covered, FILES_PER_LEAF, LeafRef, Listed, Operation, Outcome, Relist, Relisted, Snapshot, commit,
+};
 use crate::context::Context as Ctx;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Task, Unit};
@@ -202,18 +204,9 @@ impl Cursor {
     /// The leaf that loses some of its files, with the ranges of the others.
     fn rest(self) -> Option<LeafRef> {
         let mut leaf = self.leaf.filter(|leaf| (self.files.len() as u64) < leaf.files)?;
-        let mut rest = self.files.iter().map(|relisted| &relisted.live.file);
-        let first = rest.next()?;
-        leaf.tenants = first.tenants.clone();
-        leaf.event_types = first.event_types.clone();
-        leaf.dates = first.dates.clone();
-        leaf.ts = first.ts.clone();
-        for file in rest {
-            leaf.tenants.extend(&file.tenants);
-            leaf.event_types.extend(&file.event_types);
-            leaf.dates.extend(&file.dates);
-            leaf.ts.extend(&file.ts);
-        }
+        let covered = Covered::all(self.files.iter().map(|relisted| Covered::from(&relisted.live.file)))?;
+        (leaf.tenants, leaf.event_types) = (covered.tenants.to_text(), covered.event_types.to_text());
+        (leaf.dates, leaf.ts) = (covered.dates, covered.ts);
         Some(leaf)
     }
 }

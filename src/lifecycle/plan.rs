@@ -263,9 +263,7 @@ impl Plan {
             }
         }
     }
-}
 
-impl Plan {
     /// The bundles of an action, in runs of at most so many files or of one bundle.
     pub(super) fn runs_of_bundles(&self, action: usize, files_at_once: u64) -> Vec<RunOfBundles<'_>> {
         let group = self.bundling.iter().find(|(_, index)| **index == action).map(|(group, _)| group);

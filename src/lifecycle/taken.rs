@@ -54,7 +54,7 @@ pub(super) async fn portions(
     let mut files = Vec::new();
     let mut tables = snapshot.tables(leaves);
     while let Some(table) = tables.try_next().await? {
-        files.extend(search.files(&table).await?.into_iter().map(|(_, live)| live));
+        files.extend(search.files(&table, &(0..1)).await?.into_iter().map(|(_, live)| live));
         if files.len() as u64 >= FILES_AT_ONCE {
             take(Portion { first: 0, lists: vec![std::mem::take(&mut files)] }).await?;
         }
@@ -95,12 +95,14 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The files of the leaf that the action takes, each with its bundle.
-    async fn files(&mut self, table: &LeafTable) -> Result<Vec<(usize, LiveFile)>> {
+    /// The files of the leaf that the action takes for these bundles, each with its bundle.
+    async fn files(&mut self, table: &LeafTable, numbers: &Range<usize>) -> Result<Vec<(usize, LiveFile)>> {
         let (mut positions, mut bundles) = (Vec::new(), Vec::new());
         self.each(table, |position, bundle, _| {
-            positions.push(position);
-            bundles.push(bundle);
+            if numbers.contains(&bundle) {
+                positions.push(position);
+                bundles.push(bundle);
+            }
         })
         .await?;
         Ok(bundles.into_iter().zip(table.live_files(&positions)?).collect())
@@ -111,10 +113,8 @@ impl<'a> Search<'a> {
         let mut lists: Vec<Vec<LiveFile>> = vec![Vec::new(); numbers.len()];
         let mut tables = self.snapshot.tables(leaves);
         while let Some(table) = tables.try_next().await? {
-            for (bundle, live) in self.files(&table).await? {
-                if numbers.contains(&bundle) {
-                    lists[bundle - numbers.start].push(live);
-                }
+            for (bundle, live) in self.files(&table, &numbers).await? {
+                lists[bundle - numbers.start].push(live);
             }
         }
         lists.iter_mut().for_each(|list| list.sort_by(|a, b| order(a).cmp(&order(b))));

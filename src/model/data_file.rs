@@ -29,12 +29,12 @@ impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
         &self.min <= value && value <= &self.max
     }
 
-    /// The smallest range that holds both.
     /// Whether a value may lie in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.min <= other.max && other.min <= self.max
     }
 
+    /// The smallest range that holds both.
     pub fn extend(&mut self, other: &Self) {
         if other.min < self.min {
             self.min = other.min.clone();

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::choose::NameDigest;
 use super::packs::{MonthParts, folder_of_month, read_parts};
 use super::report::{ProblemKind, words};
-use crate::catalog::FileAudit;
+use crate::catalog::{Covered, FileAudit};
 use crate::context::Context as Ctx;
 use crate::data::footer;
 use crate::data::footer_facts::{FooterFacts, IdRange};
@@ -109,18 +109,12 @@ pub async fn look_at_bundle(ctx: &Ctx, parts: &MonthParts, object: &ObjectState,
             Err(error) => return damaged(error),
         },
     };
-    let Some(first) = cells.first() else {
+    let Some(covered) = Covered::all(cells.iter().map(Covered::from)) else {
         return Ok(Looked::Problem(ProblemKind::Damaged, "it has no cells".to_owned()));
     };
-    file.tenants = KeyRange::one(first.cell.tenant_id.as_str().to_owned());
-    file.event_types = KeyRange::one(first.cell.event_type.as_str().to_owned());
-    file.dates = KeyRange::one(first.cell.date);
-    for CellRows { cell, .. } in &cells {
-        file.tenants.extend(&KeyRange::one(cell.tenant_id.as_str().to_owned()));
-        file.event_types.extend(&KeyRange::one(cell.event_type.as_str().to_owned()));
-        file.dates.extend(&KeyRange::one(cell.date));
-    }
-    if cells.iter().map(|run| run.rows).sum::<u64>() != file.rows {
+    (file.tenants, file.event_types) = (covered.tenants.to_text(), covered.event_types.to_text());
+    file.dates = covered.dates;
+    if covered.rows != file.rows {
         return Ok(Looked::Problem(ProblemKind::Damaged, "its cells are not its rows".to_owned()));
     }
     let mut item = item(ctx, object, file, facts);

@@ -34,7 +34,7 @@ use super::encode::Target;
 use super::footer::{self, Hashing};
 use super::pack::Packed;
 use super::threads;
-use crate::catalog::{FileAudit, NewFile};
+use crate::catalog::{Covered, FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
 use crate::store::{Layout, Store};
@@ -104,14 +104,15 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
         return Err(verify::differs("its bytes changed on the disk"));
     }
     let (size_bytes, footer) = decoded?;
-    let first = &cells[0].rows;
-    let mut data_file = DataFile {
+    let covered = Covered::all(cells.iter().map(|cell| Covered::from(&cell.rows)));
+    let Covered { tenants, event_types, dates, ts, rows } = covered.expect("a bundle has cells");
+    let data_file = DataFile {
         path: path.clone(),
-        tenants: KeyRange::one(first.cell.tenant_id.as_str().to_owned()),
-        event_types: KeyRange::one(first.cell.event_type.as_str().to_owned()),
-        dates: KeyRange::one(first.cell.date),
-        ts: first.ts.clone(),
-        rows: 0,
+        tenants: tenants.to_text(),
+        event_types: event_types.to_text(),
+        dates,
+        ts,
+        rows,
         size_bytes,
         footer_bytes: footer.len() as u32,
         schema_id: target.schema_id,
@@ -119,13 +120,6 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
         class_since: None,
         pack: None,
     };
-    for WrittenCell { rows, .. } in &cells {
-        data_file.tenants.extend(&KeyRange::one(rows.cell.tenant_id.as_str().to_owned()));
-        data_file.event_types.extend(&KeyRange::one(rows.cell.event_type.as_str().to_owned()));
-        data_file.dates.extend(&KeyRange::one(rows.cell.date));
-        data_file.ts.extend(&rows.ts);
-        data_file.rows += rows.rows;
-    }
     let audit = FileAudit { sha256, min_event_id: ids.min, max_event_id: ids.max };
     let files: HashMap<&Partition, &Vec<DataFile>> = plan.cells.iter().map(|(cell, files)| (cell, files)).collect();
     let names = |cell: &WrittenCell| -> Vec<String> {
