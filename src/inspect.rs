@@ -218,7 +218,7 @@ fn row_groups(metadata: &ParquetMetaData) -> Vec<RowGroup> {
         .collect()
 }
 
-fn range<T: Clone>(range: &KeyRange<T>) -> [T; 2] {
+fn ends<T: Clone>(range: &KeyRange<T>) -> [T; 2] {
     [range.min.clone(), range.max.clone()]
 }
 
@@ -233,14 +233,14 @@ impl LeafView {
             leaf_bytes: leaf.leaf_bytes,
             sha256: leaf.sha256.clone(),
             added_version: leaf.added_version,
-            tenants: range(&leaf.tenants),
-            event_types: range(&leaf.event_types),
-            dates: range(&leaf.dates),
+            tenants: ends(&leaf.tenants).map(|key| key.to_string()),
+            event_types: ends(&leaf.event_types).map(|key| key.to_string()),
+            dates: ends(&leaf.dates),
             ts: times(&leaf.ts),
             files: leaf.files,
             rows: leaf.rows,
             bytes: leaf.size_bytes,
-            deleted: leaf.deleted.clone(),
+            deleted: leaf.deleted.iter().collect(),
         }
     }
 }
@@ -258,9 +258,9 @@ impl Entry {
             position,
             path: file.path.clone(),
             is_bundle: file.is_bundle(),
-            tenants: range(&file.tenants),
-            event_types: range(&file.event_types),
-            dates: range(&file.dates),
+            tenants: ends(&file.tenants).map(|key| key.to_string()),
+            event_types: ends(&file.event_types).map(|key| key.to_string()),
+            dates: ends(&file.dates),
             ts: times(&file.ts),
             rows: file.rows,
             bytes: file.size_bytes,

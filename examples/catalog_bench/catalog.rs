@@ -113,8 +113,8 @@ fn data_file(tenant_number: u64, event_type: u64, date: Date, random: u64) -> (D
     let midnight = i64::from(days_of_date(date)) * 86_400_000_000;
     let file = DataFile {
         path: Layout::for_run(version, &run).data_file(&cell, (random % 20_000) as usize),
-        tenants: KeyRange::one(tenant),
-        event_types: KeyRange::one(event_type),
+        tenants: KeyRange::one(&*tenant).to_text(),
+        event_types: KeyRange::one(&*event_type).to_text(),
         dates: KeyRange::one(date),
         ts: KeyRange {
             min: midnight + (random % 3_600_000_000) as i64,

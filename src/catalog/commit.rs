@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::document::{BUNDLES_FEATURE, DeadLetterFile, MERGED_LEAVES_FEATURE, Operation, RootDocument};
@@ -311,16 +312,15 @@ fn remove_files<'a>(
     let narrowed: HashMap<&str, &LeafRef> = relist.narrowed.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect();
     for leaf in leaves.iter_mut() {
         let Some(files) = by_leaf.remove(leaf.path.as_str()) else { continue };
-        let mut deleted: BTreeSet<u32> = leaf.deleted.iter().copied().collect();
         for live in files {
-            if !deleted.insert(live.position) {
+            if !leaf.deleted.insert(live.position) {
                 return Err(gone(live));
             }
             leaf.files -= 1;
             leaf.rows -= live.file.rows;
             leaf.size_bytes -= live.file.size_bytes;
         }
-        leaf.deleted = deleted.into_iter().collect();
+        leaf.deleted.optimize();
         if let Some(LeafRef { tenants, event_types, dates, ts, .. }) = narrowed.get(leaf.path.as_str()) {
             (leaf.tenants, leaf.event_types) = (tenants.clone(), event_types.clone());
             (leaf.dates, leaf.ts) = (dates.clone(), ts.clone());
@@ -441,12 +441,16 @@ async fn cells_changed(
     whole_dates: &BTreeSet<Date>,
 ) -> Result<Option<String>> {
     let dates: BTreeSet<Date> = cells.iter().map(|cell| cell.date).chain(whole_dates.iter().copied()).collect();
-    let identity = |leaf: &LeafRef| (leaf.path.clone(), leaf.deleted.clone());
-    let before: HashSet<_> = base.iter().flat_map(|base| &base.root().leaves).map(identity).collect();
-    let after: HashSet<_> = newest.root().leaves.iter().map(identity).collect();
-    let mut changed = newest.files(|leaf| leaf.may_hold_any(&dates) && !before.contains(&identity(leaf))).await?;
+    fn deleted(leaf: &LeafRef) -> (&str, &RoaringBitmap) {
+        (&leaf.path, &leaf.deleted)
+    }
+    let before: HashMap<_, _> = base.iter().flat_map(|base| &base.root().leaves).map(deleted).collect();
+    let after: HashMap<_, _> = newest.root().leaves.iter().map(deleted).collect();
+    let is_as_in =
+        |side: &HashMap<&str, &RoaringBitmap>, leaf: &LeafRef| side.get(leaf.path.as_str()) == Some(&&leaf.deleted);
+    let mut changed = newest.files(|leaf| leaf.may_hold_any(&dates) && !is_as_in(&before, leaf)).await?;
     if let Some(base) = base {
-        let then = base.files(|leaf| leaf.may_hold_any(&dates) && !after.contains(&identity(leaf))).await?;
+        let then = base.files(|leaf| leaf.may_hold_any(&dates) && !is_as_in(&after, leaf)).await?;
         // A leaf that lost a file still lists its others: they are on both sides.
         let paths = |files: &[DataFile]| files.iter().map(|file| file.path.clone()).collect::<HashSet<_>>();
         let (paths_then, paths_now) = (paths(&then), paths(&changed));

@@ -2,7 +2,6 @@
 
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 
-use super::leaf_list;
 use super::root::Root;
 use super::table;
 use crate::error::{Error, Result};
@@ -22,7 +21,6 @@ pub fn check(root: &Root) -> Result<()> {
         table::numbers::<TimestampMicrosecondType>(batch, "ts_min")?,
         table::numbers::<TimestampMicrosecondType>(batch, "ts_max")?,
     );
-    let deleted = leaf_list::deleted(batch)?;
     let held = [
         ("totals count the leaves' files", leaves.files() == totals(|t| t.files)),
         ("totals count the leaves' rows", leaves.rows() == totals(|t| t.rows)),
@@ -30,7 +28,6 @@ pub fn check(root: &Root) -> Result<()> {
         ("no leaf is empty", all(&|row| files(row) > 0)),
         ("no leaf is newer than its root", all(&|row| added(row) as u64 <= document.version)),
         ("no leaf is older than its files", all(&|row| oldest(row).is_none_or(|oldest| oldest <= added(row)))),
-        ("deleted positions ascend", all(&|row| deleted(row).is_sorted_by(|a, b| a < b))),
         ("ranges are not reversed", all(&|row| date_min(row) <= date_max(row) && ts_min(row) <= ts_max(row))),
         ("the first version alone has no parent", (document.version == 1) == document.parent_sha256.is_none()),
         ("the gc floor is not ahead of the version", document.gc_floor <= document.version),

@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
+use roaring::RoaringBitmap;
 
 use super::leaf_table::LeafTable;
 use super::ranges::{self, Covered};
@@ -31,15 +32,15 @@ pub const FILES_PER_LEAF: usize = 4096;
 const WRITES_IN_FLIGHT: usize = 8;
 
 /// A leaf as the root lists it. Ranges cover the leaf as it was written; counts are of the files still alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LeafRef {
     pub path: String,
     /// Size of the leaf object itself.
     pub leaf_bytes: u64,
     /// Of the leaf object's bytes, hex.
     pub sha256: String,
-    pub tenants: KeyRange<String>,
-    pub event_types: KeyRange<String>,
+    pub tenants: KeyRange<Arc<str>>,
+    pub event_types: KeyRange<Arc<str>>,
     pub dates: KeyRange<Date>,
     /// Microseconds since the epoch, UTC.
     pub ts: KeyRange<i64>,
@@ -51,8 +52,8 @@ pub struct LeafRef {
     pub added_version: u64,
     /// The oldest version that added one of its files.
     pub oldest_version: u64,
-    /// Positions in the leaf of files that are no longer part of the archive, ascending.
-    pub deleted: Vec<u32>,
+    /// Positions in the leaf of files that are no longer part of the archive.
+    pub deleted: RoaringBitmap,
 }
 
 impl LeafRef {
@@ -184,7 +185,7 @@ async fn write_leaf(store: &Store, (path, audit_path): (String, String), files: 
         size_bytes: files.iter().map(|entry| entry.new.file.size_bytes).sum(),
         added_version: 0,
         oldest_version: files.iter().filter_map(|entry| entry.version).min().unwrap_or(u64::MAX),
-        deleted: Vec::new(),
+        deleted: RoaringBitmap::new(),
     })
 }
 

@@ -4,15 +4,14 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{
-    ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, ListBuilder, RecordBatch, StringArray, UInt32Builder,
-};
-use arrow::datatypes::{Int64Type, UInt32Type};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int64Type, UInt32Type};
+use roaring::RoaringBitmap;
 
 use super::leaf::LeafRef;
 use super::ranges::{self, Covered, RangeColumns, Ranges};
 use super::table;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::model::{hex, sha256_bytes};
 
 /// One row per leaf; a slice of all of them where that is asked for. Cheap to clone.
@@ -30,6 +29,7 @@ impl LeafList {
     pub(super) fn of(batch: RecordBatch) -> Result<Self> {
         // What may be wrong with them is found here, not when one is looked at.
         reader(&batch).map(drop)?;
+        check_deleted(&batch)?;
         ranges::check_dates(&batch)?;
         Ok(LeafList(Arc::new(Inner { batch, all: OnceLock::new() })))
     }
@@ -107,11 +107,6 @@ fn encode(leaves: &[LeafRef]) -> RecordBatch {
     let integers = |get: fn(&LeafRef) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(leaves.iter().map(|leaf| get(leaf) as i64)))
     };
-    let mut deleted = ListBuilder::new(UInt32Builder::new());
-    for leaf in leaves {
-        deleted.values().append_slice(&leaf.deleted);
-        deleted.append(true);
-    }
     let covered: Vec<Covered> = leaves.iter().map(Covered::from).collect();
     let mut columns = vec![
         ("path", texts(leaves, |l| &l.path)),
@@ -124,9 +119,10 @@ fn encode(leaves: &[LeafRef]) -> RecordBatch {
         ("rows", integers(|l| l.rows)),
         ("size_bytes", integers(|l| l.size_bytes)),
         ("added_version", integers(|l| l.added_version)),
-        ("deleted", Arc::new(deleted.finish()) as ArrayRef),
     ]);
-    // Readers of roots without merged leaves need not know the column.
+    if leaves.iter().any(|leaf| !leaf.deleted.is_empty()) {
+        columns.push(("deleted", bitmaps(leaves.iter().map(|leaf| &leaf.deleted))));
+    }
     if leaves.iter().any(LeafRef::is_merged) {
         columns.push(("oldest_version", integers(|l| l.oldest_version)));
     }
@@ -152,13 +148,43 @@ fn hex_digests(batch: &RecordBatch) -> Result<impl Fn(usize) -> String> {
     })
 }
 
-/// Positions of deleted files, of each leaf.
-pub(super) fn deleted<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> &'a [u32] + use<'a>> {
-    let wrong_type = || table::wrong_type("deleted");
-    let lists = table::column(batch, "deleted")?.as_list_opt::<i32>().ok_or_else(wrong_type)?;
-    let positions = lists.values().as_primitive_opt::<UInt32Type>().ok_or_else(wrong_type)?.values();
-    let ends = lists.value_offsets();
-    Ok(move |row| &positions[ends[row] as usize..ends[row + 1] as usize])
+/// In the portable format of <https://github.com/RoaringBitmap/RoaringFormatSpec>; none are no bytes.
+fn bitmaps<'a>(bitmaps: impl Iterator<Item = &'a RoaringBitmap>) -> ArrayRef {
+    let mut column = BinaryBuilder::new();
+    for bitmap in bitmaps {
+        if !bitmap.is_empty() {
+            bitmap.serialize_into(&mut column).expect("memory takes all bytes");
+        }
+        column.append_value([]);
+    }
+    Arc::new(column.finish())
+}
+
+/// Positions of deleted files, of each leaf. Older roots have them as ascending numbers.
+fn deleted(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<RoaringBitmap>> {
+    let column = batch.column_by_name("deleted");
+    let (bytes, lists) = (
+        column.and_then(|column| column.as_binary_opt::<i32>()),
+        column.and_then(|column| column.as_list_opt::<i32>()).filter(|lists| lists.value_type() == DataType::UInt32),
+    );
+    if column.is_some() && bytes.is_none() && lists.is_none() {
+        return Err(table::wrong_type("deleted"));
+    }
+    let phrase = "read the deleted positions of a leaf";
+    Ok(move |row| match (bytes.map(|bytes| bytes.value(row)), lists) {
+        (None | Some([]), None) => Ok(RoaringBitmap::new()),
+        (Some(bytes), _) => RoaringBitmap::deserialize_from(bytes).context(phrase),
+        (None, Some(lists)) => {
+            let positions = lists.value(row);
+            let positions = positions.as_primitive::<UInt32Type>().values().iter().copied();
+            RoaringBitmap::from_sorted_iter(positions).context(phrase)
+        }
+    })
+}
+
+fn check_deleted(batch: &RecordBatch) -> Result<()> {
+    let deleted = deleted(batch)?;
+    (0..batch.num_rows()).try_for_each(|row| deleted(row).map(drop))
 }
 
 fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use<'_>> {
@@ -185,7 +211,67 @@ fn reader(batch: &RecordBatch) -> Result<impl Fn(usize) -> Result<LeafRef> + use
             size_bytes: size_bytes(row) as u64,
             added_version: added_version(row) as u64,
             oldest_version: oldest_version(row).unwrap_or(added_version(row)) as u64,
-            deleted: deleted(row).to_vec(),
+            deleted: deleted(row)?,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryArray, ListArray};
+
+    use super::*;
+    use crate::model::KeyRange;
+
+    fn leaf(path: &str, deleted: impl IntoIterator<Item = u32>) -> LeafRef {
+        LeafRef {
+            path: path.to_owned(),
+            leaf_bytes: 10,
+            sha256: "ab".repeat(32),
+            tenants: KeyRange::one("acme").to_text(),
+            event_types: KeyRange::one("login").to_text(),
+            dates: KeyRange::one("2026-08-24".parse().unwrap()),
+            ts: KeyRange { min: 0, max: 1 },
+            files: 1,
+            rows: 2,
+            size_bytes: 3,
+            added_version: 4,
+            oldest_version: 4,
+            deleted: deleted.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn deleted_positions_take_a_few_bytes_and_read_back() {
+        let leaves = vec![leaf("a", (0..60_000).filter(|at| at % 200 < 100)), leaf("b", []), leaf("c", [7, 9])];
+        let encoded = encode(&leaves);
+        assert!(table::encode(&encoded, "k", String::new()).unwrap().len() < 5_000);
+        assert_eq!(LeafList::of(encoded).unwrap().to_vec(), leaves);
+        assert!(encode(&leaves[1..2]).column_by_name("deleted").is_none());
+    }
+
+    #[test]
+    fn what_is_no_set_of_positions_is_refused_when_the_root_is_read() {
+        let with = |deleted: ArrayRef| {
+            let plain = encode(&[leaf("a", [])]);
+            let mut columns: Vec<_> =
+                plain.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(plain.columns().to_vec()).collect();
+            columns.push(("deleted", deleted));
+            LeafList::of(table::batch(columns))
+                .map(|leaves| leaves[0].deleted.clone())
+                .map_err(|error| error.to_string())
+        };
+        let list = |positions: &[u32]| -> ArrayRef {
+            let positions = positions.iter().map(|at| Some(*at)).collect::<Vec<_>>();
+            Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>([Some(positions)]))
+        };
+        assert_eq!(with(list(&[2, 5])), Ok([2, 5].into_iter().collect()));
+        let mut bytes = Vec::new();
+        RoaringBitmap::from_iter([2, 5]).serialize_into(&mut bytes).unwrap();
+        let bitmap = |bytes: &[u8]| -> ArrayRef { Arc::new(BinaryArray::from_iter_values([bytes])) };
+        assert_eq!(with(bitmap(&bytes)), Ok([2, 5].into_iter().collect()));
+        assert!(with(list(&[5, 2])).unwrap_err().contains("deleted positions"));
+        assert!(with(bitmap(&bytes[..bytes.len() - 1])).unwrap_err().contains("deleted positions"));
+        assert!(with(Arc::new(Int64Array::from(vec![1]))).unwrap_err().contains("`deleted`"));
+    }
 }

@@ -5,7 +5,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Typ
 use bytes::Bytes;
 
 use super::leaf::{KEY, LEAF_FORMATS, LeafRef, LiveFile};
-use super::ranges::{self, RangeColumns};
+use super::ranges::{self, RangeColumns, SharedTexts};
 use super::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, FileView, PackRef, StorageClass, sha256, timestamp_of_micros};
@@ -158,7 +158,7 @@ impl LeafTable {
     fn alive(&self) -> impl Iterator<Item = (usize, u32)> {
         let position = |row: usize| self.positions.as_ref().map_or(row as u32, |positions| positions[row]);
         let rows = (0..self.batch.num_rows()).map(move |row| (row, position(row)));
-        rows.filter(|(_, position)| self.leaf.deleted.binary_search(position).is_err())
+        rows.filter(|(_, position)| !self.leaf.deleted.contains(*position))
     }
 
     /// Of a row, whether or not it is still alive.
@@ -169,12 +169,13 @@ impl LeafTable {
         let footer_bytes = table::numbers::<Int32Type>(batch, "footer_bytes")?;
         let schema_id = table::numbers::<Int32Type>(batch, "schema_id")?;
         let packs = packs(batch)?;
+        let (tenants, event_types) = (SharedTexts::default(), SharedTexts::default());
         Ok(move |row| {
             let view = view(row)?;
             Ok(DataFile {
                 path: view.path.to_owned(),
-                tenants: view.tenants.to_text(),
-                event_types: view.event_types.to_text(),
+                tenants: tenants.of(&view.tenants),
+                event_types: event_types.of(&view.event_types),
                 dates: view.dates,
                 ts: times(row),
                 rows: view.rows,

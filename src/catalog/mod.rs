@@ -49,5 +49,5 @@ pub use root::Root;
 pub use snapshot::{Snapshot, Version};
 
 /// The version of the root and leaf formats this code writes. A reader refuses a higher one. Since 2 digests in roots are
-/// bytes, and leaves leave out columns that say nothing.
-pub const FORMAT_VERSION: u32 = 2;
+/// bytes, and leaves leave out columns that say nothing; since 3 deleted positions are bitmaps.
+pub const FORMAT_VERSION: u32 = 3;

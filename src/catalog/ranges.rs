@@ -1,5 +1,6 @@
 //! The columns that roots and leaves share: the ranges of keys and times that something covers.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -140,14 +141,28 @@ impl RangeColumns {
 
 /// The ranges of one row.
 pub struct Ranges {
-    pub tenants: KeyRange<String>,
-    pub event_types: KeyRange<String>,
+    pub tenants: KeyRange<Arc<str>>,
+    pub event_types: KeyRange<Arc<str>>,
     pub dates: KeyRange<Date>,
     pub ts: KeyRange<i64>,
 }
 
 /// The ranges of keys and dates of one row, in place.
 pub type KeysInPlace<'a> = (KeyRange<&'a str>, KeyRange<&'a str>, KeyRange<Date>);
+
+/// Makes texts of ranges. In most columns a range is that of the row before: they share one.
+#[derive(Default)]
+pub struct SharedTexts(RefCell<Option<KeyRange<Arc<str>>>>);
+
+impl SharedTexts {
+    pub fn of(&self, range: &KeyRange<&str>) -> KeyRange<Arc<str>> {
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some(same) if same.as_text() == *range => same.clone(),
+            _ => last.insert(range.to_text()).clone(),
+        }
+    }
+}
 
 /// Fails where a date is none.
 pub fn check_dates(batch: &RecordBatch) -> Result<()> {

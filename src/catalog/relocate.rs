@@ -12,9 +12,8 @@ use crate::error::Result;
 /// old place: the commit then finds out.
 pub async fn relocate(newest: &Snapshot, remove: &mut [LiveFile]) -> Result<()> {
     let leaves: HashMap<&str, &LeafRef> = newest.root().leaves.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect();
-    let is_there = |live: &LiveFile| {
-        leaves.get(live.leaf.as_str()).is_some_and(|leaf| leaf.deleted.binary_search(&live.position).is_err())
-    };
+    let is_there =
+        |live: &LiveFile| leaves.get(live.leaf.as_str()).is_some_and(|leaf| !leaf.deleted.contains(live.position));
     let mut moved: Vec<&mut LiveFile> = remove.iter_mut().filter(|live| !is_there(live)).collect();
     if moved.is_empty() {
         return Ok(());

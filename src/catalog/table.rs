@@ -55,8 +55,11 @@ fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
         .set_key_value_metadata(Some(vec![pair]));
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let name = ColumnPath::from(field.name().as_str());
-        if matches!(field.data_type(), DataType::FixedSizeBinary(_)) {
+        if matches!(field.data_type(), DataType::FixedSizeBinary(_) | DataType::Binary) {
             properties = properties.set_column_encoding(name.clone(), Encoding::PLAIN);
+        }
+        if matches!(field.data_type(), DataType::Binary) {
+            properties = properties.set_column_compression(name.clone(), Compression::ZSTD(ZstdLevel::default()));
         }
         let Some(texts) = column.as_string_opt::<i32>() else { continue };
         let distinct = texts.iter().collect::<HashSet<_>>().len();

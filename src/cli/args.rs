@@ -30,7 +30,7 @@ Any other code is a failure.";
 #[derive(Debug, Parser)]
 #[command(
     name = "tier",
-    version = concat!(env!("CARGO_PKG_VERSION"), " (catalog format 1)"),
+    version = format!("{} (catalog format {})", env!("CARGO_PKG_VERSION"), crate::catalog::FORMAT_VERSION),
     about = "Archives events for years, cheaply, and answers SQL over them",
     after_help = EXAMPLES,
     arg_required_else_help = true,

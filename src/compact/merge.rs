@@ -130,7 +130,7 @@ impl Part {
             heap.extend(cursor.key().map(|key| Reverse((key, part.cursors.len()))));
             part.cursors.push(cursor);
         }
-        let mut tenant = String::new();
+        let mut tenant: Arc<str> = "".into();
         while let Some(Reverse((key, at))) = heap.pop() {
             let is_enough = part.files.len() >= enough && key.0 != tenant;
             if is_enough || part.files.len() >= 2 * enough {
@@ -159,7 +159,7 @@ impl Part {
 }
 
 /// The order of files in leaves.
-type Key = (String, String, Date, i64, String);
+type Key = (Arc<str>, Arc<str>, Date, i64, String);
 
 /// Where the merge stands in one run.
 struct Cursor {

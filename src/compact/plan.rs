@@ -153,7 +153,8 @@ impl<'a> Planner<'a> {
     pub fn may_ask_for(&self, leaf: &LeafRef) -> bool {
         let dates = self.policy.dates.as_ref();
         dates.is_none_or(|dates| leaf.dates.min <= dates.last && dates.first <= leaf.dates.max)
-            && (self.policy.tenants.is_empty() || self.policy.tenants.iter().any(|t| leaf.tenants.contains(t)))
+            && (self.policy.tenants.is_empty()
+                || self.policy.tenants.iter().any(|t| leaf.tenants.as_text().contains(&t.as_str())))
     }
 
     /// Adds a file that the policy asks for: it is merged with others of its cell, or stays.

@@ -157,8 +157,8 @@ impl<'a> CellWriter<'a> {
         self.files.push(NewFile {
             file: DataFile {
                 path: file.path,
-                tenants: KeyRange::one(self.cell.tenant_id.as_str().to_owned()),
-                event_types: KeyRange::one(self.cell.event_type.as_str().to_owned()),
+                tenants: KeyRange::one(self.cell.tenant_id.as_str()).to_text(),
+                event_types: KeyRange::one(self.cell.event_type.as_str()).to_text(),
                 dates: KeyRange::one(self.cell.date),
                 ts: file.ts,
                 rows: file.rows,

@@ -256,8 +256,8 @@ mod tests {
         let part = pack.add(&Packed { cells: Vec::new(), footer: bytes.clone(), replaces: Vec::new() }).unwrap();
         let file = DataFile {
             path: "_bundles/month=2026-08/bucket=0000/1.parquet".to_owned(),
-            tenants: KeyRange::one("acme".to_owned()),
-            event_types: KeyRange::one("login".to_owned()),
+            tenants: KeyRange::one("acme").to_text(),
+            event_types: KeyRange::one("login").to_text(),
             dates: KeyRange::one("2026-08-24".parse().unwrap()),
             ts: KeyRange { min: 0, max: ROWS as i64 - 1 },
             rows: ROWS,

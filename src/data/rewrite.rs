@@ -176,8 +176,8 @@ fn finish(plan: &RewritePlan<'_>, target: &Target<'_>, draft: Draft, digests: &R
     verify(&draft, digests).context("verify it")?;
     let file = DataFile {
         path: draft.path,
-        tenants: KeyRange::one(plan.cell.tenant_id.as_str().to_owned()),
-        event_types: KeyRange::one(plan.cell.event_type.as_str().to_owned()),
+        tenants: KeyRange::one(plan.cell.tenant_id.as_str()).to_text(),
+        event_types: KeyRange::one(plan.cell.event_type.as_str()).to_text(),
         dates: KeyRange::one(plan.cell.date),
         ts: draft.ts,
         rows: draft.rows,

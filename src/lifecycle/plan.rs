@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -204,8 +205,8 @@ pub(super) struct RunOfBundles<'a> {
 }
 
 impl RunOfBundles<'_> {
-    pub fn may_take_of(&self, tenants: &KeyRange<String>) -> bool {
-        tenants.max.as_str() >= self.first_tenant && self.last_tenant.is_none_or(|last| tenants.min.as_str() <= last)
+    pub fn may_take_of(&self, tenants: &KeyRange<Arc<str>>) -> bool {
+        &*tenants.max >= self.first_tenant && self.last_tenant.is_none_or(|last| &*tenants.min <= last)
     }
 }
 
@@ -344,8 +345,8 @@ mod tests {
         let day = date(2025, 8, day);
         let file = DataFile {
             path: format!("events/date={day}/event_type=e/tenant_id={tenant}/1.parquet"),
-            tenants: KeyRange::one(tenant.to_owned()),
-            event_types: KeyRange::one("e".to_owned()),
+            tenants: KeyRange::one(tenant).to_text(),
+            event_types: KeyRange::one("e").to_text(),
             dates: KeyRange::one(day),
             ts: KeyRange { min: 0, max: 1 },
             rows: 1,
@@ -389,7 +390,7 @@ mod tests {
                 let run = runs.iter().find(|run| run.numbers.contains(&bundle)).unwrap();
                 assert!(run.may_take_of(&file.tenants), "{} of {bundle} at {files_at_once}", file.path);
             }
-            let narrow = runs.iter().filter(|run| !run.may_take_of(&KeyRange::one("t59".to_owned()))).count();
+            let narrow = runs.iter().filter(|run| !run.may_take_of(&KeyRange::one("t59").to_text())).count();
             assert!(files_at_once > 100 || narrow > 0, "no run leaves a tenant out");
         }
     }

@@ -5,6 +5,7 @@
 //! one leaf and, of months that share leaves, a sum for each tenant.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::Included;
 
 use futures::TryStreamExt;
 use jiff::civil::Date;
@@ -27,8 +28,9 @@ pub async fn plan(planning: Planning<'_>, snapshot: &Snapshot) -> Result<Plan> {
         each(&Decider::new(planning), snapshot, leaves.clone(), |file, keys| planner.add(file, keys)).await?;
         let split = planner.split();
         if !split.is_empty() {
-            let may_hold =
-                |leaf: &LeafRef| split.range(leaf.tenants.min.clone()..=leaf.tenants.max.clone()).next().is_some();
+            let may_hold = |leaf: &LeafRef| {
+                split.range::<str, _>((Included(&*leaf.tenants.min), Included(&*leaf.tenants.max))).next().is_some()
+            };
             let leaves = leaves.into_iter().filter(may_hold).collect();
             each(&Decider::new(planning), snapshot, leaves, |file, _| planner.add_cell(file)).await?;
         }

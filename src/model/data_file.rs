@@ -1,5 +1,7 @@
 //! One immutable Parquet object, as the catalog knows it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -46,12 +48,14 @@ impl<T: Clone + PartialEq + PartialOrd> KeyRange<T> {
 }
 
 impl KeyRange<&str> {
-    pub fn to_text(&self) -> KeyRange<String> {
-        KeyRange { min: self.min.to_owned(), max: self.max.to_owned() }
+    pub fn to_text(&self) -> KeyRange<Arc<str>> {
+        let min: Arc<str> = self.min.into();
+        let max = if self.max == self.min { min.clone() } else { self.max.into() };
+        KeyRange { min, max }
     }
 }
 
-impl KeyRange<String> {
+impl KeyRange<Arc<str>> {
     pub fn as_text(&self) -> KeyRange<&str> {
         KeyRange { min: &self.min, max: &self.max }
     }
@@ -62,8 +66,8 @@ impl KeyRange<String> {
 pub struct DataFile {
     /// Relative to the archive root.
     pub path: String,
-    pub tenants: KeyRange<String>,
-    pub event_types: KeyRange<String>,
+    pub tenants: KeyRange<Arc<str>>,
+    pub event_types: KeyRange<Arc<str>>,
     pub dates: KeyRange<Date>,
     /// Microseconds since the epoch, UTC.
     pub ts: KeyRange<i64>,
@@ -151,9 +155,7 @@ impl DataFile {
 
     /// Whether the file may hold events of this cell.
     pub fn covers(&self, cell: &Partition) -> bool {
-        let within = |range: &KeyRange<String>, key: &Key| {
-            range.min.as_str() <= key.as_str() && key.as_str() <= range.max.as_str()
-        };
+        let within = |range: &KeyRange<Arc<str>>, key: &Key| &*range.min <= key.as_str() && key.as_str() <= &*range.max;
         self.dates.contains(&cell.date)
             && within(&self.tenants, &cell.tenant_id)
             && within(&self.event_types, &cell.event_type)

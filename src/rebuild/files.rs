@@ -85,8 +85,8 @@ pub async fn look_at_cell_file(
         return Ok(Looked::Problem(ProblemKind::Misfit, "it says itself that it belongs to another cell".to_owned()));
     }
     let file = DataFile {
-        tenants: KeyRange::one(cell.tenant_id.as_str().to_owned()),
-        event_types: KeyRange::one(cell.event_type.as_str().to_owned()),
+        tenants: KeyRange::one(cell.tenant_id.as_str()).to_text(),
+        event_types: KeyRange::one(cell.event_type.as_str()).to_text(),
         dates: KeyRange::one(cell.date),
         ..data_file(object, &facts, footer_bytes, part.map(|part| part.pack))
     };
@@ -155,7 +155,7 @@ fn item(ctx: &Ctx, object: &ObjectState, file: DataFile, facts: FooterFacts) -> 
 
 /// Its ranges of keys are the caller's to fill in.
 fn data_file(object: &ObjectState, facts: &FooterFacts, footer_bytes: u32, pack: Option<PackRef>) -> DataFile {
-    let nowhere = || KeyRange::one(String::new());
+    let nowhere = || KeyRange::one("").to_text();
     DataFile {
         path: object.path.clone(),
         tenants: nowhere(),

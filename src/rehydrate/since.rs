@@ -132,13 +132,11 @@ impl Touched {
     fn pick(&mut self, of: &Snapshot, files: &[LiveFile], picked: &LiveFile) {
         let leaf = self.leaves.entry(picked.leaf.clone()).or_insert_with(|| {
             let leaf = of.root().leaves.iter().find(|leaf| leaf.path == picked.leaf).expect("the version has the leaf");
-            let live = files.iter().filter(|live| live.leaf == picked.leaf).map(|live| live.position);
-            let mut deleted: Vec<u32> = leaf.deleted.iter().copied().chain(live).collect();
-            deleted.sort_unstable();
-            LeafRef { files: 0, rows: 0, size_bytes: 0, deleted, ..leaf.clone() }
+            let mut leaf = LeafRef { files: 0, rows: 0, size_bytes: 0, ..leaf.clone() };
+            leaf.deleted.extend(files.iter().filter(|live| live.leaf == picked.leaf).map(|live| live.position));
+            leaf
         });
-        if let Ok(at) = leaf.deleted.binary_search(&picked.position) {
-            leaf.deleted.remove(at);
+        if leaf.deleted.remove(picked.position) {
             leaf.files += 1;
             leaf.rows += picked.file.rows;
             leaf.size_bytes += picked.file.size_bytes;

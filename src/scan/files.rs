@@ -83,7 +83,7 @@ pub fn dealt(files: impl Iterator<Item = PartitionedFile>, count: usize, groups:
 
 fn cell_file(store: &Store, needed: &Needed, columns: &[&str]) -> PartitionedFile {
     let file = &needed.file;
-    let text = |range: &KeyRange<String>| ScalarValue::Utf8View(Some(range.min.clone()));
+    let text = |range: &KeyRange<Arc<str>>| ScalarValue::Utf8View(Some(range.min.to_string()));
     let partitioned = object(store, file).with_partition_values(vec![
         ScalarValue::Date32(Some(days_of_date(file.dates.min))),
         text(&file.tenants),

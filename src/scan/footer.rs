@@ -62,8 +62,8 @@ impl<'a> RowGroups<'a> {
         let constant = match KEY_COLUMNS.iter().position(|key| *key == column.name) {
             None => return Some(Known::AllNull),
             Some(0) => ScalarValue::Date32(file.dates.single().copied().map(days_of_date)),
-            Some(1) => ScalarValue::Utf8View(file.tenants.single().cloned()),
-            Some(_) => ScalarValue::Utf8View(file.event_types.single().cloned()),
+            Some(1) => ScalarValue::Utf8View(file.tenants.single().map(|tenant| tenant.to_string())),
+            Some(_) => ScalarValue::Utf8View(file.event_types.single().map(|event_type| event_type.to_string())),
         };
         (!constant.is_null()).then_some(Known::Constant(constant))
     }

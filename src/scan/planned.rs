@@ -117,7 +117,7 @@ impl Share {
         let file = &self.file;
         let tenants = || match &self.keys {
             Some(keys) => keys.tenants.clone(),
-            None => BTreeSet::from([file.tenants.min.clone()]),
+            None => BTreeSet::from([file.tenants.min.to_string()]),
         };
         file.storage_class.is_archived().then(|| ArchivedShare {
             path: file.path.clone(),

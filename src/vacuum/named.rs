@@ -38,7 +38,7 @@ impl Named {
     pub fn add(&mut self, snapshot: &Snapshot, since: u64) {
         for leaf in snapshot.root().leaves.iter().filter(|leaf| leaf.added_version >= since) {
             match self.leaves.get_mut(&leaf.path) {
-                Some(known) => known.deleted.retain(|at| leaf.deleted.binary_search(at).is_ok()),
+                Some(known) => known.deleted &= &leaf.deleted,
                 None => {
                     self.leaves.insert(leaf.path.clone(), leaf.clone());
                 }

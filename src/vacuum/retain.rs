@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
+use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use super::named::Named;
@@ -250,7 +251,7 @@ impl Lost {
         let leaves = unread.iter().map(|gone| gone.leaf.clone()).collect();
         let mut tables = std::pin::pin!(snapshot.tables(leaves).zip(futures::stream::iter(unread)));
         while let Some((table, Gone { positions, .. })) = tables.next().await {
-            let is_gone = |at: u32| positions.as_ref().is_none_or(|gone| gone.binary_search(&at).is_ok());
+            let is_gone = |at: u32| positions.as_ref().is_none_or(|gone| gone.contains(at));
             for listed in table?.files_at(is_gone)? {
                 let (_, version, file) = listed?;
                 lost.oldest = lost.oldest.min(version);
@@ -266,8 +267,8 @@ impl Lost {
 /// Files of a leaf that a later version does not name there.
 struct Gone {
     leaf: LeafRef,
-    /// Ascending; `None`: all that are alive.
-    positions: Option<Vec<u32>>,
+    /// `None`: all that are alive.
+    positions: Option<RoaringBitmap>,
 }
 
 fn gone(older: &Root, newer: &Root) -> Vec<Gone> {
@@ -276,10 +277,7 @@ fn gone(older: &Root, newer: &Root) -> Vec<Gone> {
         let positions = match newer.get(leaf.path.as_str()) {
             None => None,
             Some(now) if now.deleted == leaf.deleted => return None,
-            Some(now) => {
-                let is_new = |at: &u32| leaf.deleted.binary_search(at).is_err();
-                Some(now.deleted.iter().copied().filter(is_new).collect::<Vec<u32>>())
-            }
+            Some(now) => Some(&now.deleted - &leaf.deleted),
         };
         Some(Gone { leaf: leaf.clone(), positions })
     };

@@ -141,7 +141,7 @@ impl Files {
 
 /// Whether the newest version names the file at this position.
 pub fn is_newest(known: &KnownLeaf, position: u32) -> bool {
-    known.newest_deleted.as_ref().is_some_and(|deleted| deleted.binary_search(&position).is_err())
+    known.newest_deleted.as_ref().is_some_and(|deleted| !deleted.contains(position))
 }
 
 /// Checks what the newest root says of a leaf against its files, and that each file has an audit.

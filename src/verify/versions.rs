@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
+use roaring::RoaringBitmap;
 
 use super::problem::{ProblemKind, Problems};
 use crate::catalog::{DeadLetterFile, LeafRef, LedgerRef, Snapshot, Version};
@@ -19,7 +20,7 @@ pub struct KnownLeaf {
     /// As the newest version that names it lists it, without the positions that no version names.
     pub leaf: LeafRef,
     /// Positions that the newest version no longer names; `None` where it does not name the leaf.
-    pub newest_deleted: Option<Vec<u32>>,
+    pub newest_deleted: Option<RoaringBitmap>,
 }
 
 /// What the retained versions name.
@@ -80,7 +81,7 @@ impl Known {
         self.retained += 1;
         for leaf in &snapshot.root().leaves {
             match self.leaves.get_mut(&leaf.path) {
-                Some(known) => known.leaf.deleted.retain(|at| leaf.deleted.binary_search(at).is_ok()),
+                Some(known) => known.leaf.deleted &= &leaf.deleted,
                 None => {
                     let newest_deleted = is_newest.then(|| leaf.deleted.clone());
                     self.leaves.insert(leaf.path.clone(), KnownLeaf { leaf: leaf.clone(), newest_deleted });

@@ -190,7 +190,7 @@ fn tenants_with_different_futures_do_not_share_a_bundle() {
             let decision = decisions.iter().find(|(path, ..)| *path == live.file.path);
             decision.is_some_and(|(_, _, place)| place.is_some_and(|place| place.action == action))
         });
-        taken.map(|live| live.file.tenants.min.as_str()).collect::<Vec<_>>()
+        taken.map(|live| &*live.file.tenants.min).collect::<Vec<_>>()
     };
     let tenants: Vec<Vec<&str>> = (0..plan.actions.len()).map(of_action).collect();
     assert_eq!(tenants.len(), 2, "{plan:#?}");

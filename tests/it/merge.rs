@@ -70,10 +70,10 @@ async fn asked(store: &Store, tenant: &str, dates: KeyRange<Date>) -> (u64, Vec<
     let opened = plan.reads();
     let tenant = tenant.to_owned();
     let keep = |leaf: &tier::catalog::LeafRef| {
-        leaf.tenants.contains(&tenant) && leaf.dates.min <= dates.max && dates.min <= leaf.dates.max
+        leaf.tenants.as_text().contains(&tenant.as_str()) && leaf.dates.min <= dates.max && dates.min <= leaf.dates.max
     };
     let mut files = snapshot.files(keep).await.unwrap();
-    files.retain(|file| file.tenants.contains(&tenant) && dates.contains(&file.dates.min));
+    files.retain(|file| file.tenants.as_text().contains(&tenant.as_str()) && dates.contains(&file.dates.min));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     (plan.reads() - opened, files)
 }

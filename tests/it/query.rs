@@ -85,7 +85,7 @@ async fn one_tenant_and_one_day_of_a_year_open_only_that_days_files_and_list_no_
 /// Leaves of the year's second commit that hold files of the tenant on the day.
 async fn leaves_of(ctx: &Context, tenant: &str) -> u64 {
     let snapshot = Snapshot::open(&ctx.store).await.unwrap();
-    let holds = |leaf: &&tier::catalog::LeafRef| leaf.added_version == 2 && leaf.tenants.contains(&tenant.to_owned());
+    let holds = |leaf: &&tier::catalog::LeafRef| leaf.added_version == 2 && leaf.tenants.as_text().contains(&tenant);
     let leaves = snapshot.root().leaves.iter().filter(holds).count() as u64;
     assert!((1..=2).contains(&leaves), "a tenant's 1,820 files lie in one leaf or two, not {leaves}");
     leaves

@@ -179,7 +179,7 @@ async fn since_is_exact_when_what_was_added_has_moved_and_says_so_when_it_is_gon
     tier.ok(&["rehydrate", "--since", "0", "--to", "ndjson", "before"]);
     let ctx = context(Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap());
     // The same file, in another class: one that the version added, and one that it did not.
-    move_in_place(&ctx, StorageClass::GlacierIr, |file| file.event_types.min == "login").await;
+    move_in_place(&ctx, StorageClass::GlacierIr, |file| &*file.event_types.min == "login").await;
     tier.ok(&["rehydrate", "--since", "1", "--to", "ndjson", "moved"]);
     assert_eq!(ids(&tier.path("moved")), ["late", "new"]);
     // Other files; the first ones are there until the vacuum.

@@ -261,7 +261,7 @@ fn path(file: &DataFile) -> String {
 }
 
 fn partition_values(file: &DataFile) -> BTreeMap<String, String> {
-    let values = [file.dates.min.to_string(), file.event_types.min.clone(), file.tenants.min.clone()];
+    let values = [file.dates.min.to_string(), file.event_types.min.to_string(), file.tenants.min.to_string()];
     KEYS.into_iter().map(str::to_owned).zip(values).collect()
 }
 
@@ -310,8 +310,8 @@ mod tests {
     fn file(tenant: &str, min: i64, max: i64) -> DataFile {
         DataFile {
             path: "events/date=2026-08-24/event_type=a b/tenant_id=a%3Db/1.parquet".to_owned(),
-            tenants: KeyRange::one(tenant.to_owned()),
-            event_types: KeyRange::one("a b".to_owned()),
+            tenants: KeyRange::one(tenant).to_text(),
+            event_types: KeyRange::one("a b").to_text(),
             dates: KeyRange::one("2026-08-24".parse().unwrap()),
             ts: KeyRange { min, max },
             rows: 3,

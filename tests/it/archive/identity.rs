@@ -196,7 +196,7 @@ async fn keys_that_no_folder_can_carry_are_dead_letters() {
     assert_eq!(lab.letters().await.iter().map(|letter| letter.line).collect::<Vec<_>>(), dead);
     let mut stored: Vec<(String, String)> = Vec::new();
     for file in lab.snapshot().await.files(|_| true).await.unwrap() {
-        stored.push((file.tenants.min, file.event_types.min));
+        stored.push((file.tenants.min.to_string(), file.event_types.min.to_string()));
     }
     stored.sort();
     let mut expected: Vec<_> = keys.iter().filter(|k| k.1).map(|k| (k.0.to_owned(), k.0.to_owned())).collect();

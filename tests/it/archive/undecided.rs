@@ -148,7 +148,7 @@ async fn a_bundle_that_can_be_read_is_compared_with_just_the_rows_of_the_cell() 
 async fn a_cell_whose_file_is_archived_where_it_lies_is_treated_as_a_bundle_is() {
     let mut lab = lab();
     let first = five_events(&lab).await;
-    move_in_place(&lab.ctx, Glacier, |file| file.tenants.max == "acme").await;
+    move_in_place(&lab.ctx, Glacier, |file| &*file.tenants.max == "acme").await;
     lab.write("b.ndjson", late());
     assert_eq!(counts(&lab.archive(&["b.ndjson"]).await), (7, 4, 0, 3));
     assert_eq!(lab.rows().await, sorted([first.clone(), decided()]));
@@ -216,7 +216,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_archived_when() {
             lab.write(&name, lines.into_iter().collect::<Vec<_>>().join("\n"));
             lab.archive(&[&name]).await;
             let tenant = dice.pick(&["acme", "bolt", "zeta"]).to_owned();
-            let of_tenant = |file: &DataFile| file.tenants.max <= tenant;
+            let of_tenant = |file: &DataFile| *file.tenants.max <= *tenant;
             let has_cells = lab.snapshot().await.files(|_| true).await.unwrap();
             let has_cells = has_cells.iter().any(|file| !file.is_bundle() && of_tenant(file));
             match dice.below(6) {

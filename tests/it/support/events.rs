@@ -59,8 +59,8 @@ pub fn row(date: &str, tenant: &str, event_type: &str, event_id: &str, second: i
 pub fn live_file(tenant: &str, day: Date, number: i64, size_bytes: u64) -> LiveFile {
     let file = DataFile {
         path: format!("events/date={day}/event_type=login/tenant_id={tenant}/{number}.parquet"),
-        tenants: KeyRange::one(tenant.to_owned()),
-        event_types: KeyRange::one("login".to_owned()),
+        tenants: KeyRange::one(tenant).to_text(),
+        event_types: KeyRange::one("login").to_text(),
         dates: KeyRange::one(day),
         ts: KeyRange::one(number),
         rows: 1,
@@ -168,8 +168,8 @@ pub fn cell(date: Date, tenant: &str, event_type: &str) -> Partition {
 pub fn new_file(path: String, cell: &Partition, ts: KeyRange<i64>, rows: u64, size_bytes: u64, footer: u32) -> NewFile {
     let file = DataFile {
         path,
-        tenants: KeyRange::one(cell.tenant_id.to_string()),
-        event_types: KeyRange::one(cell.event_type.to_string()),
+        tenants: KeyRange::one(cell.tenant_id.as_str()).to_text(),
+        event_types: KeyRange::one(cell.event_type.as_str()).to_text(),
         dates: KeyRange::one(cell.date),
         ts,
         rows,

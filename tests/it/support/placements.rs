@@ -164,8 +164,8 @@ async fn write(
     let pack = pack.add(&Packed { cells: cells.clone(), footer, replaces: Vec::new() }).unwrap();
     let file = DataFile {
         path,
-        tenants: range(rows.iter().map(|row| row.tenant_id.clone())),
-        event_types: range(rows.iter().map(|row| row.event_type.clone())),
+        tenants: range(rows.iter().map(|row| row.tenant_id.as_str())).to_text(),
+        event_types: range(rows.iter().map(|row| row.event_type.as_str())).to_text(),
         dates: range(rows.iter().map(|row| row.date)),
         ts: range(rows.iter().map(|row| row.ts)),
         rows: rows.len() as u64,
