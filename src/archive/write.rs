@@ -114,7 +114,8 @@ impl Writing<'_> {
             }
             Ok(())
         };
-        let outcome = threads::on_all(self.threads * WRITERS_PER_TURN, work);
+        let writers = if self.ctx.store.answers_inline() { self.threads + 1 } else { self.threads * WRITERS_PER_TURN };
+        let outcome = threads::on_all(writers, work);
         let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(()) => Ok(written),

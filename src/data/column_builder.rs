@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringArray,
-    TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, TimestampMicrosecondBuilder};
 
 use super::row::Stored;
+use super::text_builder::TextBuilder;
 use super::time;
 use super::values::{bool_of, int_of};
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::model::ColumnType;
 
 /// The values of one column. Of a new column rows hold texts; each fits its type, which was chosen from them.
@@ -18,8 +16,7 @@ pub enum ColumnBuilder {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
-    /// As bytes: that they are UTF-8 is checked once for all of them.
-    Text(BinaryBuilder),
+    Text(TextBuilder),
     Time(TimestampMicrosecondBuilder),
 }
 
@@ -30,7 +27,7 @@ impl ColumnBuilder {
             ColumnType::BigInt => Self::Int(Int64Builder::with_capacity(rows)),
             ColumnType::Double => Self::Float(Float64Builder::with_capacity(rows)),
             ColumnType::Timestamp => Self::Time(TimestampMicrosecondBuilder::with_capacity(rows)),
-            ColumnType::Varchar => Self::Text(BinaryBuilder::with_capacity(rows, 0)),
+            ColumnType::Varchar => Self::Text(TextBuilder::new(rows)),
         }
     }
 
@@ -38,7 +35,7 @@ impl ColumnBuilder {
     pub fn append(&mut self, row: usize, value: Stored<'_>) {
         self.pad(row);
         match (self, value) {
-            (Self::Text(builder), Stored::Text(value)) => builder.append_value(value),
+            (Self::Text(builder), Stored::Text(value)) => builder.append(value),
             (Self::Bool(builder), Stored::Bool(value)) => builder.append_value(value),
             (Self::Int(builder), Stored::Int(value)) => builder.append_value(value),
             (Self::Float(builder), Stored::Float(value)) => builder.append_value(value),
@@ -53,13 +50,30 @@ impl ColumnBuilder {
         }
     }
 
+    /// Appends nulls up to so many rows.
+    #[inline]
     fn pad(&mut self, rows: usize) {
+        let missing = rows - self.len();
+        // To a builder none is a reason to remember which rows are null.
+        if missing == 0 {
+            return;
+        }
         match self {
-            Self::Bool(builder) => builder.append_nulls(rows - builder.len()),
-            Self::Int(builder) => builder.append_nulls(rows - builder.len()),
-            Self::Float(builder) => builder.append_nulls(rows - builder.len()),
-            Self::Text(builder) => (builder.len()..rows).for_each(|_| builder.append_null()),
-            Self::Time(builder) => builder.append_nulls(rows - builder.len()),
+            Self::Bool(builder) => builder.append_nulls(missing),
+            Self::Int(builder) => builder.append_nulls(missing),
+            Self::Float(builder) => builder.append_nulls(missing),
+            Self::Text(builder) => builder.append_nulls(missing),
+            Self::Time(builder) => builder.append_nulls(missing),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bool(builder) => builder.len(),
+            Self::Int(builder) => builder.len(),
+            Self::Float(builder) => builder.len(),
+            Self::Text(builder) => builder.len(),
+            Self::Time(builder) => builder.len(),
         }
     }
 
@@ -69,9 +83,7 @@ impl ColumnBuilder {
             Self::Bool(mut builder) => Arc::new(builder.finish()),
             Self::Int(mut builder) => Arc::new(builder.finish()),
             Self::Float(mut builder) => Arc::new(builder.finish()),
-            Self::Text(mut builder) => {
-                Arc::new(StringArray::try_from_binary(builder.finish()).context("build a column of texts")?)
-            }
+            Self::Text(builder) => Arc::new(builder.finish()?),
             Self::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }

@@ -294,6 +294,6 @@ fn are_at_most<T: Eq + Hash>(most: usize, mut values: impl Iterator<Item = T>) -
 /// Reads the footer from the store and checks it against what was written; returns its length with the page index.
 fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Result<u32> {
     footer::read_back(size_bytes, rows, |length| {
-        target.runtime.block_on(target.store.get_suffix(path, size_bytes, length))
+        target.store.block_on(&target.runtime, target.store.get_suffix(path, size_bytes, length))
     })
 }

@@ -43,6 +43,7 @@ pub mod runs;
 pub mod sorted_lines;
 pub mod sources;
 pub mod spill;
+pub mod text_builder;
 pub mod threads;
 pub mod time;
 pub mod turns;

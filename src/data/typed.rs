@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, DynComparator, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
-    make_comparator, new_null_array,
+    ArrayRef, DynComparator, RecordBatch, TimestampMicrosecondArray, UInt64Array, make_comparator, new_null_array,
 };
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
@@ -13,6 +12,7 @@ use super::column_builder::ColumnBuilder;
 use super::columns::Columns;
 use super::row::Row;
 use super::rows::ORDER;
+use super::text_builder::TextBuilder;
 use crate::error::{Context, Result};
 use crate::model::{ColumnType, Schema};
 
@@ -67,14 +67,14 @@ impl Typed {
     pub fn gather<'a>(&self, rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<RecordBatch> {
         let count = rows.len();
         let mut orders = Vec::with_capacity(count);
-        let mut ids = BinaryBuilder::with_capacity(count, 0);
+        let mut ids = TextBuilder::new(count);
         let mut times = Vec::with_capacity(count);
         let others = &self.columns[OWN_COLUMNS..];
         let mut columns: Vec<_> =
             others.iter().map(|(_, column_type)| ColumnBuilder::new(*column_type, count)).collect();
         for (position, row) in rows.enumerate() {
             orders.push(row.order());
-            ids.append_value(row.id());
+            ids.append(row.id());
             times.push(row.ts());
             for (number, value) in row.fields() {
                 let index = self.of_number.get(number).copied().flatten();
@@ -83,7 +83,7 @@ impl Typed {
                 }
             }
         }
-        let ids = StringArray::try_from_binary(ids.finish()).context("build the column of ids")?;
+        let ids = ids.finish()?;
         let times = TimestampMicrosecondArray::from(times).with_timezone("UTC");
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(orders)), Arc::new(ids), Arc::new(times)];
         for column in columns {

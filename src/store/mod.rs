@@ -30,6 +30,7 @@ mod vault;
 mod writer;
 
 use std::fmt;
+use std::future::Future;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -114,6 +115,8 @@ pub struct Store {
     time: ClassTime,
     meter: Arc<Meter>,
     cache: Option<Arc<Cache>>,
+    /// Whether every request is answered on the thread that makes it.
+    answers_inline: bool,
 }
 
 impl fmt::Debug for Store {
@@ -130,7 +133,8 @@ impl Store {
         match &location {
             Location::Local(root) => {
                 let prefix = Path::from_absolute_path(root).context("open the archive folder")?;
-                Ok(Self::simulated(Arc::new(LocalFileSystem::new()), prefix, location, time, meter))
+                let store = Self::simulated(Arc::new(LocalFileSystem::new()), prefix, location, time, meter);
+                Ok(Store { answers_inline: true, ..store })
             }
             Location::Memory => Ok(Self::simulated(Arc::new(InMemory::new()), Path::default(), location, time, meter)),
             Location::S3 { bucket, prefix } => {
@@ -169,12 +173,12 @@ impl Store {
     /// The same archive behind `decorate`, which a simulation's own requests do not meet, as over a network to a store
     /// that has classes.
     pub fn behind(&self, decorate: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        Store { inner: decorate(self.inner.clone()), ..self.clone() }
+        Store { inner: decorate(self.inner.clone()), answers_inline: false, ..self.clone() }
     }
 
     /// The same archive, where simulated classes take `time` for theirs.
     pub fn at(&self, time: ClassTime) -> Self {
-        self.relayered(self.base.clone(), time)
+        Store { answers_inline: self.answers_inline, ..self.relayered(self.base.clone(), time) }
     }
 
     fn relayered(&self, base: Arc<dyn ObjectStore>, time: ClassTime) -> Self {
@@ -210,7 +214,7 @@ impl Store {
         meter: Arc<Meter>,
     ) -> Self {
         let inner = Arc::new(Metered::new(objects, meter.clone()));
-        Store { inner, base, classes, prefix, location, time, meter, cache: None }
+        Store { inner, base, classes, prefix, location, time, meter, cache: None, answers_inline: false }
     }
 
     /// What the store can do with storage classes.
@@ -449,6 +453,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Whether [`Store::block_on`] waits for nobody: other threads have nothing to gain meanwhile.
+    pub fn answers_inline(&self) -> bool {
+        self.answers_inline
+    }
+
+    /// Makes a request from a thread outside the runtime. A local file system is asked on that thread: to hand a request to
+    /// another and to be woken again takes longer than most answers.
+    pub fn block_on<F: Future>(&self, runtime: &tokio::runtime::Handle, request: F) -> F::Output {
+        if self.answers_inline { futures::executor::block_on(request) } else { runtime.block_on(request) }
     }
 
     /// A writer that makes an object appear whole when it is finished. For threads outside the runtime.

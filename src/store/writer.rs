@@ -40,7 +40,7 @@ impl ObjectWriter {
     pub fn finish(mut self) -> Result<u64> {
         let rest = Bytes::from(mem::take(&mut self.buffer));
         match self.upload.take() {
-            None => self.runtime.block_on(self.store.put(&self.path, rest))?,
+            None => self.store.block_on(&self.runtime, self.store.put(&self.path, rest))?,
             Some(mut upload) => {
                 upload.put(rest);
                 self.runtime
