@@ -9,7 +9,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, Result, Statistics, project_schema};
+use datafusion::common::{ColumnStatistics, DFSchema, Result, Statistics, project_schema};
 use datafusion::datasource::TableType;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -323,10 +323,12 @@ impl EventsTable {
         Ok(Some(Arc::new(exec)))
     }
 
-    /// How many rows there are is known from the root.
+    /// Where nothing is filtered the root knows how many rows there are, and that each leaf is needed.
     fn counted(&self, selector: &Selector, columns: &[usize], schema: SchemaRef) -> Option<KeysExec> {
         let root = self.snapshot.root();
-        if !columns.is_empty() || selector.pruner.prunes() || selector.exact.is_some() || root.leaves.is_empty() {
+        let is_filtered = selector.pruner.prunes() || selector.exact.is_some();
+        let are_few = root.leaves.is_empty() || (!columns.is_empty() && root.leaves.files() <= FEW_FILES as u64);
+        if is_filtered || are_few {
             return None;
         }
         let mut sum = Totals::default();
@@ -340,9 +342,9 @@ impl EventsTable {
         let statistics = Statistics {
             num_rows: Precision::Exact(sum.rows as usize),
             total_byte_size: Precision::Inexact(sum.bytes as usize),
-            column_statistics: Vec::new(),
+            column_statistics: vec![ColumnStatistics::new_unknown(); columns.len()],
         };
-        Some(KeysExec::of_leaves(selector.clone(), root.leaves.clone(), sum.files, &[], statistics, schema))
+        Some(KeysExec::of_leaves(selector.clone(), root.leaves.clone(), sum.files, columns, statistics, schema))
     }
 }
 

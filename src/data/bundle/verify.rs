@@ -1,13 +1,18 @@
 //! Decodes a bundle again and compares it with what was read from its sources.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::super::pack::CellRows;
+use super::super::threads;
 use super::KEYS;
 use super::digest::{RowDigest, RowDigests};
 use crate::error::{Context, Error, Result};
@@ -23,34 +28,88 @@ pub struct WrittenCell {
 }
 
 /// Checks each cell of a local bundle: its keys, its number of rows, their times, order and content; and that there is
-/// nothing else in it.
+/// nothing else in it. Row groups are decoded side by side.
 pub fn verify(path: &Path, cells: &[WrittenCell], digests: &RowDigests) -> Result<()> {
     let file = File::open(path).context("open the bundle")?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).context("read its footer")?;
-    let mut expected = cells.iter();
-    let mut cell: Option<Open<'_>> = None;
-    for rows in builder.with_batch_size(BATCH_ROWS).build().context("read it")? {
+    let metadata = ArrowReaderMetadata::load(&file, options).context("read its footer")?;
+    let groups = runs_of_groups(&metadata, cells)?;
+    let (next, checked) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || -> Result<()> {
+        let file = File::open(path).context("open the bundle")?;
+        while let Some(runs) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let parts = check_group(&file, &metadata, runs, digests)?;
+            checked.lock().unwrap_or_else(PoisonError::into_inner).insert(runs.group, parts);
+        }
+        Ok(())
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(groups.len());
+    threads::on_all(threads, work)?;
+    let checked = checked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let parts: Vec<Part<'_>> = checked.into_values().flatten().collect();
+    parts.chunk_by(|a, b| std::ptr::eq(a.cell, b.cell)).try_for_each(finish)
+}
+
+/// What a row group should hold: of each of these cells so many rows, one after the other.
+struct GroupRuns<'a> {
+    group: usize,
+    runs: Vec<(&'a WrittenCell, u64)>,
+}
+
+/// Cuts the cells' rows where row groups end.
+fn runs_of_groups<'a>(metadata: &ArrowReaderMetadata, cells: &'a [WrittenCell]) -> Result<Vec<GroupRuns<'a>>> {
+    let mut left = cells.iter().map(|cell| (cell, cell.rows.rows)).collect::<VecDeque<_>>();
+    let mut groups = Vec::new();
+    for (group, group_rows) in metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).enumerate()
+    {
+        let (mut runs, mut missing) = (Vec::new(), group_rows);
+        while missing > 0 {
+            let (cell, rows) = left.front_mut().ok_or_else(|| differs("it has more rows"))?;
+            let here = missing.min(*rows);
+            runs.push((*cell, here));
+            (*rows, missing) = (*rows - here, missing - here);
+            if *rows == 0 {
+                left.pop_front();
+            }
+        }
+        groups.push(GroupRuns { group, runs });
+    }
+    match left.front() {
+        Some((cell, _)) => Err(differs(format!("rows of {} are missing", cell.rows.cell))),
+        None => Ok(groups),
+    }
+}
+
+/// Decodes a row group and checks the keys of its rows, and their order within each cell.
+fn check_group<'a>(
+    file: &File,
+    metadata: &ArrowReaderMetadata,
+    expected: &GroupRuns<'a>,
+    digests: &RowDigests,
+) -> Result<Vec<Part<'a>>> {
+    let file = file.try_clone().context("open the bundle")?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let reader =
+        builder.with_row_groups(vec![expected.group]).with_batch_size(BATCH_ROWS).build().context("read it")?;
+    let (mut parts, mut runs, mut missing) = (Vec::<Part<'a>>::new(), expected.runs.iter(), 0);
+    for rows in reader {
         let rows = rows.context("decode it")?;
         let mut start = 0;
         while start < rows.num_rows() {
-            let open = match &mut cell {
-                Some(open) => open,
-                none => none.insert(Open::new(expected.next().ok_or_else(|| differs("it has more rows"))?)),
-            };
-            let length = open.missing.min((rows.num_rows() - start) as u64) as usize;
-            open.check(&rows.slice(start, length), digests)?;
-            start += length;
-            if open.missing == 0 {
-                open.finish()?;
-                cell = None;
+            if missing == 0 {
+                let (cell, rows) = runs.next().ok_or_else(|| differs("it has more rows"))?;
+                parts.push(Part::new(cell));
+                missing = *rows;
             }
+            let length = missing.min((rows.num_rows() - start) as u64) as usize;
+            parts.last_mut().expect("one was pushed").check(&rows.slice(start, length), digests)?;
+            (start, missing) = (start + length, missing - length as u64);
         }
     }
-    match cell.map(|open| open.cell).or(expected.next()) {
-        Some(missing) => Err(differs(format!("rows of {} are missing", missing.rows.cell))),
-        None => Ok(()),
+    if missing > 0 || runs.next().is_some() {
+        return Err(differs("it has fewer rows"));
     }
+    Ok(parts)
 }
 
 pub(super) fn differs(how: impl Into<String>) -> Error {
@@ -59,18 +118,18 @@ pub(super) fn differs(how: impl Into<String>) -> Error {
         .hint("nothing was uploaded; if it happens again, look at this machine's disk and memory")
 }
 
-/// The cell whose rows are being read.
-struct Open<'a> {
+/// What was read of a cell in one row group.
+struct Part<'a> {
     cell: &'a WrittenCell,
-    missing: u64,
     digest: RowDigest,
+    /// Time and id.
+    first: Option<(i64, String)>,
     last: Option<(i64, String)>,
-    first_ts: i64,
 }
 
-impl<'a> Open<'a> {
+impl<'a> Part<'a> {
     fn new(cell: &'a WrittenCell) -> Self {
-        Open { cell, missing: cell.rows.rows, digest: RowDigest::default(), last: None, first_ts: 0 }
+        Part { cell, digest: RowDigest::default(), first: None, last: None }
     }
 
     fn check(&mut self, rows: &RecordBatch, digests: &RowDigests) -> Result<()> {
@@ -89,27 +148,39 @@ impl<'a> Open<'a> {
         for row in 0..rows.num_rows() {
             let this = (times[row], ids.value(row));
             if last.is_some_and(|last| last > this) {
-                return Err(differs(format!("rows of {cell} are out of order")));
+                return Err(out_of_order(self.cell));
             }
             last = Some(this);
         }
-        if self.last.is_none() {
-            self.first_ts = times[0];
+        let owned = |(ts, id): (i64, &str)| (ts, id.to_owned());
+        if self.first.is_none() {
+            self.first = Some(owned((times[0], ids.value(0))));
         }
-        self.last = last.map(|(ts, id)| (ts, id.to_owned()));
+        self.last = last.map(owned);
         self.digest += digests.of(&rows.columns()[KEYS..])?;
-        self.missing -= rows.num_rows() as u64;
         Ok(())
     }
+}
 
-    fn finish(&self) -> Result<()> {
-        let CellRows { cell, ts, .. } = &self.cell.rows;
-        if self.digest != self.cell.digest {
-            return Err(differs(format!("rows of {cell} have other content")));
-        }
-        if self.first_ts != ts.min || self.last.as_ref().is_none_or(|(last, _)| *last != ts.max) {
-            return Err(differs(format!("rows of {cell} have other times")));
-        }
-        Ok(())
+/// Checks a cell as a whole, from its parts in their order.
+fn finish(parts: &[Part<'_>]) -> Result<()> {
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(()) };
+    if parts.windows(2).any(|pair| pair[0].last > pair[1].first) {
+        return Err(out_of_order(first.cell));
     }
+    let CellRows { cell, ts, .. } = &first.cell.rows;
+    let mut digest = RowDigest::default();
+    parts.iter().for_each(|part| digest += part.digest);
+    if digest != first.cell.digest {
+        return Err(differs(format!("rows of {cell} have other content")));
+    }
+    let is_at = |row: &Option<(i64, String)>, expected: i64| row.as_ref().is_some_and(|(ts, _)| *ts == expected);
+    if !is_at(&first.first, ts.min) || !is_at(&last.last, ts.max) {
+        return Err(differs(format!("rows of {cell} have other times")));
+    }
+    Ok(())
+}
+
+fn out_of_order(cell: &WrittenCell) -> Error {
+    differs(format!("rows of {} are out of order", cell.rows.cell))
 }
