@@ -184,3 +184,72 @@ fn finish(parts: &[Part<'_>]) -> Result<()> {
 fn out_of_order(cell: &WrittenCell) -> Error {
     differs(format!("rows of {} are out of order", cell.rows.cell))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Date32Array, StringArray, TimestampMicrosecondArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::model::{Key, KeyRange, Partition, Schema};
+
+    fn partition(tenant: &str) -> Partition {
+        let key = |text| Key::parse(text).unwrap();
+        Partition { tenant_id: key(tenant), event_type: key("login"), date: "2026-08-24".parse().unwrap() }
+    }
+
+    /// One row for each time, whose id is the time too.
+    fn rows(tenant: &str, times: &[i64]) -> RecordBatch {
+        let cell = partition(tenant);
+        let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; times.len()])) };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Date32Array::from(vec![days_of_date(cell.date); times.len()])),
+            same(cell.tenant_id.as_str()),
+            same(cell.event_type.as_str()),
+            Arc::new(StringArray::from_iter_values(times.iter().map(|time| format!("{time:03}")))),
+            Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC")),
+        ];
+        RecordBatch::try_new(Schema::default().arrow_with_keys(), columns).unwrap()
+    }
+
+    /// What is said of a file of two cells, `a` of the times 0 to 9 and `b` of 5 and 6, that has these rows in row groups of
+    /// four instead; empty when it is accepted.
+    fn verdict(a: &[i64], b: &[i64]) -> String {
+        let digests = RowDigests::new(&Schema::default().arrow()).unwrap();
+        let written = |tenant: &str, times: &[i64], first_row| WrittenCell {
+            rows: CellRows {
+                cell: partition(tenant),
+                first_row,
+                rows: times.len() as u64,
+                ts: KeyRange { min: times[0], max: times[times.len() - 1] },
+            },
+            digest: digests.of(&rows(tenant, times).columns()[KEYS..]).unwrap(),
+        };
+        let all: Vec<i64> = (0..10).collect();
+        let cells = [written("a", &all, 0), written("b", &[5, 6], 10)];
+        let mut file = NamedTempFile::new().unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4)).build();
+        let mut writer =
+            ArrowWriter::try_new(&mut file, Schema::default().arrow_with_keys(), Some(properties)).unwrap();
+        writer.write(&rows("a", a)).unwrap();
+        writer.write(&rows("b", b)).unwrap();
+        writer.close().unwrap();
+        verify(file.path(), &cells, &digests).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn a_cell_is_checked_over_all_of_its_row_groups() {
+        assert_eq!(verdict(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[5, 6]), "");
+        // Within a row group, and from one to the next.
+        assert!(verdict(&[0, 2, 1, 3, 4, 5, 6, 7, 8, 9], &[5, 6]).contains("tenant_id=a are out of order"));
+        assert!(verdict(&[0, 1, 2, 4, 3, 5, 6, 7, 8, 9], &[5, 6]).contains("tenant_id=a are out of order"));
+        assert!(verdict(&[0, 1, 2, 3, 4, 5, 5, 7, 8, 9], &[5, 6]).contains("tenant_id=a have other content"));
+        assert!(verdict(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[5]).contains("tenant_id=b are missing"));
+        assert!(verdict(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[5, 6, 7]).contains("it has more rows"));
+        assert!(verdict(&[0, 1, 2, 3, 4, 5, 6, 7, 8], &[4, 5, 6]).contains("rows of another cell lie in"));
+    }
+}
