@@ -62,7 +62,6 @@ fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
     let partitions = options.execution.target_partitions.max(1);
     options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES.min(memory_bytes / (4 * partitions));
     options.execution.time_zone = Some("UTC".to_owned());
-    options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
     options.optimizer.repartition_file_min_size = BYTES_WORTH_CUTTING;
     options.sql_parser.collect_spans = true;

@@ -275,7 +275,8 @@ impl EventsTable {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        options.global.pushdown_filters &= late;
+        // Not in the session: what that has on is on for every scan.
+        options.global.pushdown_filters = late;
         let all: Vec<usize> = (0..self.sql_schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let mut statistics = statistics.clone();
