@@ -93,7 +93,6 @@ def growth(all_rows):
         wall, cpu, peak = measure.run(archive(source, folder))
         size = measure.tree_bytes(f"{folder}/events")
         print(f"{rows:12,}{10 * tenants:8,}{wall:9.2f}{rows / wall:12,.0f}{cpu:8.1f}{peak:10.0f}{size / 2**20:12.1f}", flush=True)
-        shutil.rmtree(folder)
         os.remove(source)
 
 
