@@ -1,9 +1,11 @@
 //! The cells of a run and their numbers.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use jiff::civil::Date;
 
 use crate::model::{BadKey, Key, Partition};
@@ -30,24 +32,37 @@ impl Cells {
 
 /// Cell numbers this thread has met, found without making a [`Partition`] for every row.
 #[derive(Default)]
-pub struct CellNumbers(Fast<String, Fast<String, Fast<Date, u32>>>);
+pub struct CellNumbers {
+    hasher: RandomState,
+    met: HashTable<Met>,
+}
 
-type Fast<K, V> = HashMap<K, V, RandomState>;
+struct Met {
+    hash: u64,
+    event_type: String,
+    tenant: String,
+    date: Date,
+    number: u32,
+}
 
 impl CellNumbers {
     /// The error says whether the event type is the bad key, and why.
     pub fn number(&mut self, cells: &Cells, date: Date, event_type: &str, tenant: &str) -> Result<u32, (bool, BadKey)> {
-        if let Some(&number) =
-            self.0.get(event_type).and_then(|tenants| tenants.get(tenant)).and_then(|dates| dates.get(&date))
-        {
-            return Ok(number);
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(event_type.as_bytes());
+        hasher.write(tenant.as_bytes());
+        hasher.write_i32(i32::from(date.year()) << 16 | i32::from(date.month()) << 8 | i32::from(date.day()));
+        let hash = hasher.finish();
+        let is_it =
+            |met: &Met| met.hash == hash && met.tenant == tenant && met.event_type == event_type && met.date == date;
+        if let Some(met) = self.met.find(hash, is_it) {
+            return Ok(met.number);
         }
-        let event_type = Key::parse(event_type).map_err(|bad| (true, bad))?;
-        let tenant_id = Key::parse(tenant).map_err(|bad| (false, bad))?;
-        let tenants = self.0.entry(event_type.as_str().to_owned()).or_default();
-        let dates = tenants.entry(tenant_id.as_str().to_owned()).or_default();
-        let number = cells.number(Partition { tenant_id, event_type, date });
-        dates.insert(date, number);
+        let type_key = Key::parse(event_type).map_err(|bad| (true, bad))?;
+        let tenant_key = Key::parse(tenant).map_err(|bad| (false, bad))?;
+        let number = cells.number(Partition { tenant_id: tenant_key, event_type: type_key, date });
+        let met = Met { hash, event_type: event_type.to_owned(), tenant: tenant.to_owned(), date, number };
+        self.met.insert_unique(hash, met, |met| met.hash);
         Ok(number)
     }
 }

@@ -7,11 +7,12 @@ use arrow::array::{ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64
 use super::row::Stored;
 use super::text_builder::TextBuilder;
 use super::time;
-use super::values::{bool_of, int_of};
+use super::values::{Scalar, bool_of, int_of};
 use crate::error::Result;
 use crate::model::ColumnType;
 
-/// The values of one column. Of a new column rows hold texts; each fits its type, which was chosen from them.
+/// The values of one column. Those of a new column are of several types, or texts; each fits the column's type, which was
+/// chosen from them.
 pub enum ColumnBuilder {
     Bool(BooleanBuilder),
     Int(Int64Builder),
@@ -40,13 +41,17 @@ impl ColumnBuilder {
             (Self::Int(builder), Stored::Int(value)) => builder.append_value(value),
             (Self::Float(builder), Stored::Float(value)) => builder.append_value(value),
             (Self::Time(builder), Stored::Time(value)) => builder.append_value(value),
+            (Self::Float(builder), Stored::Int(value)) => builder.append_value(value as f64),
+            (Self::Text(builder), Stored::Int(value)) => builder.append(Scalar::Int(value).text().as_bytes()),
+            (Self::Text(builder), Stored::Float(value)) => builder.append(Scalar::Float(value).text().as_bytes()),
+            (Self::Text(builder), Stored::Bool(value)) => builder.append(Scalar::Bool(value).text().as_bytes()),
+            (Self::Text(builder), Stored::Time(value)) => builder.append(Scalar::Time(value).text().as_bytes()),
             (Self::Bool(builder), value) => builder.append_option(as_text(value).and_then(bool_of)),
             (Self::Int(builder), value) => builder.append_option(as_text(value).and_then(int_of)),
             (Self::Float(builder), value) => builder.append_option(as_text(value).and_then(|text| text.parse().ok())),
             (Self::Time(builder), value) => {
                 builder.append_option(as_text(value).and_then(|text| time::parse(text, None).ok()));
             }
-            (Self::Text(_), _) => unreachable!("a column of texts has nothing else"),
         }
     }
 
@@ -93,5 +98,38 @@ fn as_text(value: Stored<'_>) -> Option<&str> {
     match value {
         Stored::Text(bytes) => std::str::from_utf8(bytes).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Float64Type;
+
+    use super::*;
+
+    fn built(column_type: ColumnType, values: &[(usize, Stored<'_>)]) -> ArrayRef {
+        let mut builder = ColumnBuilder::new(column_type, 6);
+        values.iter().for_each(|(row, value)| builder.append(*row, *value));
+        builder.finish(6).unwrap()
+    }
+
+    #[test]
+    fn values_of_several_types_become_what_the_column_was_settled_to() {
+        let values = [
+            (0, Stored::Int(-5)),
+            (1, Stored::Float(1e20)),
+            (2, Stored::Bool(true)),
+            (3, Stored::Time(1_500_000)),
+            (5, Stored::Text(b"1.50")),
+        ];
+        let texts = built(ColumnType::Varchar, &values);
+        let expected = [Some("-5"), Some("1e20"), Some("true"), Some("1970-01-01T00:00:01.5Z"), None, Some("1.50")];
+        assert_eq!(texts.as_string::<i32>().iter().collect::<Vec<_>>(), expected);
+        let floats = built(ColumnType::Double, &[(0, Stored::Int(-5)), (2, Stored::Text(b"1.50"))]);
+        let floats: Vec<_> = floats.as_primitive::<Float64Type>().iter().collect();
+        assert_eq!(floats, [Some(-5.0), None, Some(1.5), None, None, None]);
+        let bools = built(ColumnType::Boolean, &[(0, Stored::Text(b"TRUE")), (1, Stored::Bool(false))]);
+        assert_eq!((bools.len(), bools.null_count(), bools.as_boolean().value(0)), (6, 4, true));
     }
 }

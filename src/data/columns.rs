@@ -67,15 +67,19 @@ pub struct SpoiledColumn {
 }
 
 impl Seen {
-    /// Adds the value of the record at this export and line.
-    pub fn add(&mut self, scalar: &Scalar<'_>, (export, line): (u64, u64)) {
-        let kind = scalar.kind();
+    /// Adds a value of this kind.
+    #[inline]
+    pub fn add(&mut self, kind: Kinds) {
         self.kinds |= kind;
-        if kind != kinds::TEXT {
-            self.typed += 1;
-        } else if let Scalar::Untyped(text) = scalar {
-            self.texts += 1;
-            self.first_text.get_or_insert_with(|| (export, line, text.clone().into_owned()));
+        self.typed += u64::from(kind != kinds::TEXT);
+    }
+
+    /// Adds an untyped text of the record at this export and line.
+    pub fn add_untyped_text(&mut self, (export, line): (u64, u64), text: Option<&Scalar<'_>>) {
+        self.kinds |= kinds::TEXT;
+        self.texts += 1;
+        if self.first_text.is_none() {
+            self.first_text = text.map(|text| (export, line, text.text().into_owned()));
         }
     }
 

@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
         let length = self.unescape(start)?;
         let (text, rest) = std::mem::take(&mut self.unescaped).split_at_mut(length);
         self.unescaped = rest;
-        std::str::from_utf8(text).map_err(|_| Unusual)
+        simdutf8::basic::from_utf8(text).map_err(|_| Unusual)
     }
 
     /// Writes the text that begins at `start`, and of which what lies before the first backslash has been passed, to the

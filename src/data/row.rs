@@ -5,16 +5,16 @@
 //! piece, and taken apart once, when the columns of its cell are built in their final order.
 //!
 //! # Format
-//! Little-endian: the length of the rest (u32), order (u64), time (i64), length of the id (u32), id, and the fields that are
-//! not null, each a column's number in the run (u16), a tag (u8) and a value. It is read by the process that wrote it.
+//! Little-endian: the length of the rest (u32), order (u64), time (i64), length of the fields (u32), the fields that are not
+//! null, each a column's number in the run (u16), a tag (u8) and a value, and the id. A field is written as soon as it was
+//! decoded, before it is known which of them is the id. It is read by the process that wrote it.
 
 use super::reused::Reused;
-use super::values::{Scalar, Value};
-use crate::model::ColumnType;
+use super::values::Value;
 
 const LENGTH_BYTES: usize = 4;
 
-/// Order, time, and the length of the id.
+/// Order, time, and the length of the fields.
 const HEAD_BYTES: usize = 20;
 
 const FALSE: u8 = 0;
@@ -47,6 +47,12 @@ impl<'a> Row<'a> {
         Some((Row(row), rest))
     }
 
+    /// The row of which these are all bytes, with their length.
+    #[inline]
+    pub fn stored(bytes: &'a [u8]) -> Self {
+        Row(&bytes[LENGTH_BYTES..])
+    }
+
     /// Its place in the run: see [`super::rows::order`].
     #[inline]
     pub fn order(&self) -> u64 {
@@ -61,7 +67,7 @@ impl<'a> Row<'a> {
 
     #[inline]
     pub fn id(&self) -> &'a [u8] {
-        &self.0[HEAD_BYTES..][..self.id_bytes()]
+        &self.0[HEAD_BYTES + self.fields_bytes()..]
     }
 
     /// All but the order: rows of the same are the same event. The reverse does not hold: fields may come in any order.
@@ -71,7 +77,7 @@ impl<'a> Row<'a> {
 
     /// The values with their columns' numbers, in the order of the record.
     pub fn fields(&self) -> impl Iterator<Item = (usize, Stored<'a>)> + use<'a> {
-        let mut rest = &self.0[HEAD_BYTES + self.id_bytes()..];
+        let mut rest = &self.0[HEAD_BYTES..][..self.fields_bytes()];
         std::iter::from_fn(move || {
             let (&[low, high, tag], value) = rest.split_first_chunk()?;
             let (stored, length) = match tag {
@@ -89,12 +95,6 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// What it takes among others.
-    #[inline]
-    pub fn stored_bytes(&self) -> usize {
-        LENGTH_BYTES + self.0.len()
-    }
-
     #[inline]
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&(self.0.len() as u32).to_le_bytes());
@@ -102,7 +102,7 @@ impl<'a> Row<'a> {
     }
 
     #[inline]
-    fn id_bytes(&self) -> usize {
+    fn fields_bytes(&self) -> usize {
         u32::from_le_bytes(chunk(&self.0[16..])) as usize
     }
 }
@@ -121,31 +121,26 @@ fn chunk<const N: usize>(bytes: &[u8]) -> [u8; N] {
     *bytes.first_chunk().expect("a row is whole")
 }
 
-/// Writes rows one after another.
-#[derive(Debug, Default)]
+/// Writes rows one after another. The one after the last that was ended is open: fields are added to it.
+#[derive(Debug)]
 pub struct RowWriter {
     bytes: Reused,
     /// Where the open row begins.
     start: usize,
 }
 
-impl RowWriter {
-    /// Begins a row. One that is not ended before the next begins is dropped.
-    #[inline]
-    pub fn begin(&mut self, order: u64, ts: i64, id: &str) {
-        self.bytes.truncate(self.start);
-        let mut head = [0; LENGTH_BYTES + HEAD_BYTES];
-        head[4..12].copy_from_slice(&order.to_le_bytes());
-        head[12..20].copy_from_slice(&ts.to_le_bytes());
-        head[20..].copy_from_slice(&(id.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(&head);
-        self.bytes.extend_from_slice(id.as_bytes());
+impl Default for RowWriter {
+    fn default() -> Self {
+        let mut writer = RowWriter { bytes: Reused::default(), start: 0 };
+        writer.open();
+        writer
     }
+}
 
-    /// Adds a value in its column's type; `false` when it does not fit.
+impl RowWriter {
+    /// Adds a value to the open row.
     #[inline]
-    pub fn field(&mut self, column: u16, scalar: &Scalar<'_>, column_type: ColumnType) -> bool {
-        let Some(value) = scalar.fit(column_type) else { return false };
+    pub fn field(&mut self, column: u16, value: &Value<'_>) {
         let [low, high] = column.to_le_bytes();
         let mut eight = |tag, value: [u8; 8]| {
             let [a, b, c, d, e, f, g, h] = value;
@@ -155,24 +150,39 @@ impl RowWriter {
             Value::Int(value) => eight(INT, value.to_le_bytes()),
             Value::Float(value) => eight(FLOAT, value.to_le_bytes()),
             Value::Time(value) => eight(TIME, value.to_le_bytes()),
-            Value::Bool(value) => self.bytes.extend_from_slice(&[low, high, if value { TRUE } else { FALSE }]),
+            Value::Bool(value) => self.bytes.extend_from_slice(&[low, high, if *value { TRUE } else { FALSE }]),
             Value::Text(value) => {
                 let [a, b, c, d] = (value.len() as u32).to_le_bytes();
                 self.bytes.extend_from_slice(&[low, high, TEXT, a, b, c, d]);
                 self.bytes.extend_from_slice(value.as_bytes());
             }
         }
-        true
     }
 
     /// Ends the row and returns what it takes among others.
     #[inline]
-    pub fn end(&mut self) -> u32 {
+    pub fn end(&mut self, order: u64, ts: i64, id: &str) -> u32 {
+        let fields_bytes = (self.bytes.len() - self.start - LENGTH_BYTES - HEAD_BYTES) as u32;
+        self.bytes.extend_from_slice(id.as_bytes());
         let all = (self.bytes.len() - self.start) as u32;
-        let length = all - LENGTH_BYTES as u32;
-        self.bytes[self.start..][..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        let head = &mut self.bytes[self.start..][..LENGTH_BYTES + HEAD_BYTES];
+        head[..4].copy_from_slice(&(all - LENGTH_BYTES as u32).to_le_bytes());
+        head[4..12].copy_from_slice(&order.to_le_bytes());
+        head[12..20].copy_from_slice(&ts.to_le_bytes());
+        head[20..].copy_from_slice(&fields_bytes.to_le_bytes());
         self.start = self.bytes.len();
+        self.open();
         all
+    }
+
+    /// Drops the fields of the open row.
+    #[inline]
+    pub fn abandon(&mut self) {
+        self.bytes.truncate(self.start + LENGTH_BYTES + HEAD_BYTES);
+    }
+
+    fn open(&mut self) {
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES + HEAD_BYTES]);
     }
 
     /// All rows that were ended.
@@ -183,7 +193,9 @@ impl RowWriter {
         next.clear();
         // What follows differs little in size.
         next.reserve(self.bytes.len());
-        std::mem::replace(&mut self.bytes, next)
+        let rows = std::mem::replace(&mut self.bytes, next);
+        self.open();
+        rows
     }
 }
 
@@ -194,18 +206,16 @@ mod tests {
     #[test]
     fn a_row_reads_back_as_it_was_written_and_a_dropped_one_leaves_nothing() {
         let mut writer = RowWriter::default();
-        writer.begin(1, 2, "dropped");
-        assert!(!writer.field(0, &Scalar::Text("x".into()), ColumnType::BigInt));
-        writer.begin(7, -5, "a");
-        assert!(writer.field(3, &Scalar::Text("ü".into()), ColumnType::Varchar));
-        assert!(writer.field(1, &Scalar::Bool(true), ColumnType::Boolean));
-        assert!(writer.field(1999, &Scalar::Number("-4"), ColumnType::BigInt));
-        assert!(writer.field(4, &Scalar::Number("0.5"), ColumnType::Double));
-        assert!(writer.field(5, &Scalar::Time(9), ColumnType::Timestamp));
-        writer.end();
-        writer.begin(8, 0, "");
-        writer.end();
-        writer.begin(9, 0, "never ended");
+        writer.field(0, &Value::Text("dropped".into()));
+        writer.abandon();
+        writer.field(3, &Value::Text("ü".into()));
+        writer.field(1, &Value::Bool(true));
+        writer.field(1999, &Value::Int(-4));
+        writer.field(4, &Value::Float(0.5));
+        writer.field(5, &Value::Time(9));
+        writer.end(7, -5, "a");
+        writer.end(8, 0, "");
+        writer.field(0, &Value::Text("never ended".into()));
         let bytes = writer.take();
         let [first, second] = rows(&bytes).collect::<Vec<_>>()[..] else { panic!("not two rows") };
         assert_eq!((first.order(), first.ts(), first.id()), (7, -5, "a".as_bytes()));
@@ -221,7 +231,9 @@ mod tests {
         let mut copy = Vec::new();
         rows(&bytes).for_each(|row| row.append_to(&mut copy));
         assert_eq!(copy, *bytes);
-        assert!(rows(&bytes[..first.stored_bytes() - 1]).next().is_none());
+        assert!(rows(&bytes[..LENGTH_BYTES + first.0.len() - 1]).next().is_none());
         assert!(writer.take().is_empty());
+        writer.end(9, 0, "b");
+        assert_eq!(rows(&writer.take()).map(|row| (row.order(), row.fields().count())).collect::<Vec<_>>(), [(9, 0)]);
     }
 }

@@ -13,7 +13,7 @@ use super::reused::Reused;
 use super::row::RowWriter;
 use super::sources::{Fields, Role, Source, Sources};
 use super::time::{self, BadTime};
-use super::values::Scalar;
+use super::values::{Kinds, Scalar, kinds};
 use crate::error::{Error, Result};
 use crate::model::{ColumnType, IdSource, KeySource, Mapping, Reason, date_of_micros, timestamp_of_micros};
 
@@ -107,6 +107,17 @@ pub struct RowBuilder<'r> {
     cell_numbers: CellNumbers,
     /// Tells the fields of this record from those of earlier ones.
     record: u64,
+    /// Its values in columns whose type is not yet known: they count when it is accepted.
+    noted: Vec<Noted>,
+    /// Its first value that its column cannot hold.
+    misfit: Option<Rejection>,
+}
+
+struct Noted {
+    source: usize,
+    column: usize,
+    kind: Kinds,
+    is_untyped_text: bool,
 }
 
 impl<'r> RowBuilder<'r> {
@@ -122,6 +133,8 @@ impl<'r> RowBuilder<'r> {
             last_day: (0, date_of_micros(0)),
             cell_numbers: CellNumbers::default(),
             record: 1,
+            noted: Vec::new(),
+            misfit: None,
         }
     }
 
@@ -152,17 +165,38 @@ impl<'r> RowBuilder<'r> {
         if value.is_null() {
             return Ok(());
         }
-        let Source { name, column, record, .. } = &mut self.sources.list[source];
+        let Source { name, column, has_role, record, .. } = &mut self.sources.list[source];
         if std::mem::replace(record, self.record) == self.record {
             return Err(Rejection::new(Reason::Syntax, format!("column `{name}` is there twice")));
         }
-        if let Some(column) = column.map(|column| &mut self.sources.columns[column])
-            && std::mem::replace(&mut column.record, self.record) == self.record
-        {
-            let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
-            return Err(Rejection::new(Reason::Columns, detail));
+        let mut is_kept = *has_role;
+        if let Some(index) = *column {
+            let column = &mut self.sources.columns[index];
+            if std::mem::replace(&mut column.record, self.record) == self.record {
+                let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
+                return Err(Rejection::new(Reason::Columns, detail));
+            }
+            let Resolved { number, known, .. } = column.resolved;
+            match known {
+                Some(column_type) => match value.fit(column_type) {
+                    Some(stored) => self.rows.field(number, &stored),
+                    None => self.misfit = self.misfit.take().or_else(|| Some(misfit(&column.resolved, &value))),
+                },
+                None => {
+                    let (seen, (kind, stored)) = (&column.seen, value.untyped());
+                    self.rows.field(number, &stored);
+                    let is_untyped_text = kind == kinds::TEXT && matches!(value, Scalar::Untyped(_));
+                    is_kept |= is_untyped_text && seen.first_text.is_none();
+                    // Texts that said they were are not counted.
+                    if is_untyped_text || kind != kinds::TEXT || seen.kinds & kinds::TEXT == 0 {
+                        self.noted.push(Noted { source, column: index, kind, is_untyped_text });
+                    }
+                }
+            }
         }
-        fields.push(source, value);
+        if is_kept {
+            fields.push(source, value);
+        }
         Ok(())
     }
 
@@ -176,6 +210,9 @@ impl<'r> RowBuilder<'r> {
     /// Forgets the record being read.
     pub fn abandon(&mut self, fields: &mut Fields<'_>) {
         fields.clear();
+        self.rows.abandon();
+        self.noted.clear();
+        self.misfit = None;
         self.record += 1;
         self.sources.next_record();
     }
@@ -186,23 +223,22 @@ impl<'r> RowBuilder<'r> {
         let event_type = key(fields, &mapping.event_type, self.sources.roles.event_type.as_ref(), "event type")?;
         let tenant = key(fields, &mapping.tenant, self.sources.roles.tenant.as_ref(), "tenant")?;
         let (micros, date) = self.time(fields)?;
-        self.rows.begin(order(self.export, line), micros, &event_id);
-        for (column, scalar) in stored(&self.sources.list, fields) {
-            let Resolved { number, known, .. } = self.sources.columns[column].resolved;
-            if !self.rows.field(number, scalar, known.unwrap_or(ColumnType::Varchar)) {
-                return Err(misfit(&self.sources.columns[column].resolved, scalar).into());
-            }
+        if let Some(misfit) = self.misfit.take() {
+            return Err(misfit.into());
         }
         let bad_key = |what: &str, bad| Rejection::new(Reason::Key, format!("the {what} {bad}"));
         let cell = self
             .cell_numbers
             .number(&self.rules.cells, date, &event_type, &tenant)
             .map_err(|(of_type, bad)| bad_key(if of_type { "event type" } else { "tenant" }, bad))?;
-        self.lengths.push(self.rows.end());
+        self.lengths.push(self.rows.end(order(self.export, line), micros, &event_id));
         self.cells.push(cell);
-        for (column, scalar) in stored(&self.sources.list, fields) {
-            if let Some(seen) = &mut self.sources.columns[column].seen {
-                seen.add(scalar, (self.export, line));
+        for noted in self.noted.drain(..) {
+            let seen = &mut self.sources.columns[noted.column].seen;
+            if noted.is_untyped_text {
+                seen.add_untyped_text((self.export, line), fields.get(noted.source));
+            } else {
+                seen.add(noted.kind);
             }
         }
         Ok(())
@@ -264,8 +300,8 @@ impl<'r> RowBuilder<'r> {
     /// The rows since the last time, if there are any. What new columns could be is noted for the run.
     pub fn build(&mut self) -> Option<Rows> {
         for column in &mut self.sources.columns {
-            if let Some(seen) = column.seen.as_mut().filter(|seen| seen.kinds != 0) {
-                self.rules.columns.saw(&column.resolved.name, std::mem::take(seen));
+            if column.seen.kinds != 0 {
+                self.rules.columns.saw(&column.resolved.name, std::mem::take(&mut column.seen));
             }
         }
         let cells = std::mem::take(&mut self.cells);
@@ -287,11 +323,6 @@ fn key<'f>(
             .map(Scalar::text)
             .ok_or_else(|| Rejection::new(Reason::Key, format!("no {what}: `{name}` is missing"))),
     }
-}
-
-/// The values to store, each with the index of its column.
-fn stored<'f, 'a>(sources: &'f [Source], fields: &'f Fields<'a>) -> impl Iterator<Item = (usize, &'f Scalar<'a>)> {
-    fields.iter().filter_map(|(source, scalar)| Some((sources[source].column?, scalar)))
 }
 
 fn misfit(column: &Resolved, scalar: &Scalar<'_>) -> Rejection {

@@ -22,6 +22,8 @@ pub struct Source {
     quoted: Option<Box<[u8]>>,
     /// Index into the columns, unless the canonical column is all there is to store.
     pub column: Option<usize>,
+    /// The mapping makes something of it.
+    pub has_role: bool,
     /// The last record that had this field.
     pub record: u64,
 }
@@ -29,8 +31,8 @@ pub struct Source {
 /// A column that values of this thread's records are stored in.
 pub struct Column {
     pub resolved: Resolved,
-    /// What the values of a new column have been, since the last block.
-    pub seen: Option<Seen>,
+    /// What the values have been since the last block, where the type is not yet known.
+    pub seen: Seen,
     /// The last record that had a value: two source columns may be stored as one.
     pub record: u64,
 }
@@ -51,7 +53,7 @@ pub struct Roles {
     pub time: Role,
 }
 
-/// The fields of one record while it is read: sources and values.
+/// The fields of one record that are looked at when all of it was read: sources and values.
 #[derive(Default)]
 pub struct Fields<'a>(Vec<(usize, Scalar<'a>)>);
 
@@ -74,6 +76,11 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn clear(&mut self) {
         self.0.clear();
+    }
+
+    #[inline]
+    pub fn get(&self, wanted: usize) -> Option<&Scalar<'a>> {
+        self.0.iter().find(|(source, _)| *source == wanted).map(|(_, value)| value)
     }
 
     #[inline]
@@ -103,11 +110,16 @@ impl Roles {
         Roles { ids, event_type: key(&mapping.event_type), tenant: key(&mapping.tenant), time: role(&mapping.time) }
     }
 
-    /// Gives a new source the roles that its name in lower case has.
-    fn assign(&mut self, source: usize, lower: &str) {
+    /// Gives a new source the roles that its name in lower case has; `false` if there are none.
+    fn assign(&mut self, source: usize, lower: &str) -> bool {
         let others = [self.event_type.as_mut(), self.tenant.as_mut(), Some(&mut self.time)];
         let roles = self.ids.iter_mut().chain(others.into_iter().flatten());
-        roles.filter(|role| role.name == lower).for_each(|role| role.source = Some(source));
+        let mut has_any = false;
+        for role in roles.filter(|role| role.name == lower) {
+            role.source = Some(source);
+            has_any = true;
+        }
+        has_any
     }
 }
 
@@ -115,8 +127,7 @@ impl Role {
     /// The record's value.
     #[inline]
     pub fn value<'f, 'a>(&self, fields: &'f Fields<'a>) -> Option<&'f Scalar<'a>> {
-        let wanted = self.source?;
-        fields.0.iter().find(|(source, _)| *source == wanted).map(|(_, value)| value)
+        fields.get(self.source?)
     }
 }
 
@@ -141,7 +152,7 @@ impl Sources {
     #[inline]
     pub fn expected(&mut self, json: &[u8]) -> Option<(usize, usize)> {
         for (index, source) in self.list.iter().enumerate().skip(self.expected).take(NEAR) {
-            if let Some(quoted) = source.quoted.as_deref().filter(|quoted| json.starts_with(quoted)) {
+            if let Some(quoted) = source.quoted.as_deref().filter(|quoted| begins_with(json, quoted)) {
                 self.expected = index + 1;
                 return Some((index, quoted.len()));
             }
@@ -191,19 +202,29 @@ impl Sources {
                 })?;
                 let shared = self.columns.iter().position(|column| column.resolved.number == resolved.number);
                 Some(shared.unwrap_or_else(|| {
-                    let seen = resolved.known.is_none().then(Seen::default);
-                    self.columns.push(Column { resolved, seen, record: 0 });
+                    self.columns.push(Column { resolved, seen: Seen::default(), record: 0 });
                     self.columns.len() - 1
                 }))
             }
         };
         let index = self.list.len();
-        self.roles.assign(index, &lower);
+        // An id that is made from the whole record is made from each field.
+        let has_role = self.roles.assign(index, &lower) || rules.mapping.id == IdSource::Hash;
         let is_plain = !name.contains(|c: char| c == '"' || c == '\\' || c < ' ');
         let quoted = is_plain.then(|| format!("\"{name}\":").into_bytes().into_boxed_slice());
-        self.list.push(Source { name: name.to_owned(), lower, quoted, column, record: 0 });
+        self.list.push(Source { name: name.to_owned(), lower, quoted, column, has_role, record: 0 });
         self.by_name.insert(name.to_owned(), index);
         Ok(index)
+    }
+}
+
+/// `starts_with`, for what is mostly so short that to call a comparison costs more than to compare.
+#[inline]
+fn begins_with(json: &[u8], quoted: &[u8]) -> bool {
+    let Some(start) = json.get(..quoted.len()) else { return false };
+    match quoted.first_chunk::<8>().zip(quoted.last_chunk::<8>()) {
+        Some(ends) if quoted.len() <= 16 => start.first_chunk().zip(start.last_chunk()) == Some(ends),
+        _ => start == quoted,
     }
 }
 
@@ -227,6 +248,19 @@ pub fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_compared_to_its_last_byte() {
+        for length in 0..40 {
+            let name: Vec<u8> = (b'A'..).take(length).collect();
+            assert!(begins_with(&name, &name) && begins_with(&[&name[..], b"x"].concat(), &name));
+            for place in 0..length {
+                let mut other = name.clone();
+                other[place] = b'-';
+                assert!(!begins_with(&other, &name) && !begins_with(&name[..place], &name), "{length} {place}");
+            }
+        }
+    }
 
     #[test]
     fn mapped_and_reserved_columns_are_stored_under_their_names() {

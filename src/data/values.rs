@@ -88,17 +88,25 @@ impl Scalar<'_> {
         }
     }
 
-    pub fn kind(&self) -> Kinds {
+    /// Of which kind it is, and the value in a form that tells its text, for a column whose type is not yet known.
+    #[inline]
+    pub fn untyped(&self) -> (Kinds, Value<'_>) {
+        let as_written = |kind: Kinds, text| (kind, Value::Text(Cow::Borrowed(text)));
+        let number = |text| match int_of(text) {
+            Some(value) => (int_kind(value), Value::Int(value)),
+            None => as_written(if double_of(text).is_some() { kinds::DOUBLE } else { kinds::TEXT }, text),
+        };
         match self {
-            Scalar::Null => 0,
-            Scalar::Bool(_) => kinds::BOOL,
-            Scalar::Number(text) => number_kind(text),
-            Scalar::Text(_) | Scalar::Json(_) | Scalar::BigUnsigned(_) => kinds::TEXT,
-            Scalar::Untyped(text) if bool_of(text).is_some() => kinds::BOOL,
-            Scalar::Untyped(text) => number_kind(text),
-            Scalar::Int(value) => int_kind(*value),
-            Scalar::Float(_) => kinds::DOUBLE,
-            Scalar::Time(_) => kinds::TIME,
+            Scalar::Null | Scalar::BigUnsigned(_) => (kinds::TEXT, Value::Text(self.text())),
+            Scalar::Text(text) => as_written(kinds::TEXT, text),
+            Scalar::Json(text) => as_written(kinds::TEXT, text),
+            Scalar::Untyped(text) if bool_of(text).is_some() => as_written(kinds::BOOL, text),
+            Scalar::Untyped(text) => number(text),
+            Scalar::Number(text) => number(text),
+            Scalar::Bool(value) => (kinds::BOOL, Value::Bool(*value)),
+            Scalar::Int(value) => (int_kind(*value), Value::Int(*value)),
+            Scalar::Float(value) => (kinds::DOUBLE, Value::Float(*value)),
+            Scalar::Time(micros) => (kinds::TIME, Value::Time(*micros)),
         }
     }
 
@@ -186,14 +194,6 @@ fn int_kind(value: i64) -> Kinds {
     if value.unsigned_abs() <= MAX_EXACT_DOUBLE { kinds::INT } else { kinds::WIDE_INT }
 }
 
-fn number_kind(text: &str) -> Kinds {
-    match int_of(text) {
-        Some(value) => int_kind(value),
-        None if double_of(text).is_some() => kinds::DOUBLE,
-        None => kinds::TEXT,
-    }
-}
-
 fn is_json_number(bytes: &[u8]) -> bool {
     fn digits(bytes: &[u8]) -> usize {
         bytes.iter().take_while(|b| b.is_ascii_digit()).count()
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn leading_zeros_and_plus_signs_mean_text() {
-        let all = |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | untyped(text).kind()));
+        let all = |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | untyped(text).untyped().0));
         assert_eq!(all(&["1", "-2", "0"]), Some(ColumnType::BigInt));
         assert_eq!(all(&["1", "007"]), Some(ColumnType::Varchar));
         assert_eq!(all(&["+1"]), Some(ColumnType::Varchar));
@@ -244,13 +244,31 @@ mod tests {
 
     #[test]
     fn numbers_never_lose_digits() {
-        let all = |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | Scalar::Number(text).kind()));
+        let all =
+            |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | Scalar::Number(text).untyped().0));
         assert_eq!(all(&["9007199254740993"]), Some(ColumnType::BigInt));
         assert_eq!(all(&["9007199254740993", "0.5"]), Some(ColumnType::Varchar));
         assert_eq!(all(&["9223372036854775808"]), Some(ColumnType::Varchar));
         assert_eq!(Scalar::Number("9007199254740993").fit(ColumnType::Double), None);
         assert_eq!(Scalar::Number("5.0").fit(ColumnType::BigInt), None);
         assert_eq!(Scalar::Number("5").fit(ColumnType::Double), Some(Value::Float(5.0)));
+    }
+
+    #[test]
+    fn the_form_for_a_column_without_a_type_tells_the_text() {
+        for text in
+            ["0", "-5", "9223372036854775807", "-0", "5.0", "1e3", "007", "+1", "True", "", "9223372036854775808"]
+        {
+            for scalar in [untyped(text), Scalar::Number(text), Scalar::Text(text.into())] {
+                let (_, value) = scalar.untyped();
+                let told = match value {
+                    Value::Int(value) => Scalar::Int(value).text().into_owned(),
+                    Value::Text(text) => text.into_owned(),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(told, text);
+            }
+        }
     }
 
     #[test]
