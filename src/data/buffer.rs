@@ -105,7 +105,7 @@ pub struct Parts {
 impl Parts {
     /// Bytes and number of a cell's rows, over all parts.
     pub fn size_of_cell(&self, cell: u32) -> (u64, u64) {
-        let memory = self.memory.places(cell).iter().map(|place| (u64::from(place.bytes), 1));
+        let memory = self.memory.rows(cell).map(|row| (row.stored_bytes() as u64, 1));
         let spilled = self.spilled.iter().filter_map(|spilled| spilled.place(cell));
         let sizes = memory.chain(spilled.map(|place| (place.bytes, place.rows)));
         sizes.fold((0, 0), |(bytes, rows), (more_bytes, more_rows)| (bytes + more_bytes, rows + more_rows))
@@ -114,10 +114,7 @@ impl Parts {
     /// A cell's rows. `spilled` takes the bytes of those that were.
     pub fn rows_of_cell<'a>(&'a self, cell: u32, spilled: &'a mut Vec<Vec<u8>>) -> Result<Vec<Row<'a>>> {
         *spilled = self.spilled.iter().map(|part| part.cell(cell)).collect::<Result<_>>()?;
-        let mut rows = Vec::with_capacity(self.size_of_cell(cell).1 as usize);
-        rows.extend(self.memory.rows(cell));
-        spilled.iter().for_each(|bytes| rows.extend(row::rows(bytes)));
-        Ok(rows)
+        Ok(self.memory.rows(cell).chain(spilled.iter().flat_map(|bytes| row::rows(bytes))).collect())
     }
 
     /// Hands out a cell's rows, of which memory holds few at a time.
@@ -132,19 +129,11 @@ impl Parts {
     }
 }
 
-/// Where a row is in memory.
-#[derive(Debug, Clone, Copy, Default)]
-struct InBlock {
-    block: u32,
-    bytes: u32,
-    start: usize,
-}
-
 /// Rows in memory with, for each cell, where they are.
 struct Grouped {
     blocks: Vec<Rows>,
-    /// Of each row, by cell.
-    places: Vec<InBlock>,
+    /// Block and start of each row, by cell.
+    places: Vec<(u32, usize)>,
     /// Of each cell and of the one after the last, its first place.
     firsts: Vec<usize>,
 }
@@ -158,32 +147,27 @@ impl Grouped {
             firsts[cell] += firsts[cell - 1];
         }
         let mut next = firsts.clone();
-        let mut places = vec![InBlock::default(); firsts[firsts.len() - 1]];
+        let mut places = vec![(0, 0); firsts[firsts.len() - 1]];
         for (number, block) in (0..).zip(&blocks) {
             let mut start = 0;
-            for (&cell, &bytes) in block.cells.iter().zip(&block.lengths) {
-                places[next[cell as usize]] = InBlock { block: number, bytes, start };
+            for (&cell, &length) in block.cells.iter().zip(&block.lengths) {
+                places[next[cell as usize]] = (number, start);
                 next[cell as usize] += 1;
-                start += bytes as usize;
+                start += length as usize;
             }
         }
         Grouped { blocks, places, firsts }
     }
 
-    fn places(&self, cell: u32) -> &[InBlock] {
+    fn rows(&self, cell: u32) -> impl Iterator<Item = Row<'_>> {
         let cell = cell as usize;
-        match self.firsts.get(cell..cell + 2) {
+        let places = match self.firsts.get(cell..cell + 2) {
             Some(&[first, end]) => &self.places[first..end],
             _ => &[],
-        }
-    }
-
-    fn bytes(&self, place: InBlock) -> &[u8] {
-        &self.blocks[place.block as usize].bytes[place.start..][..place.bytes as usize]
-    }
-
-    fn rows(&self, cell: u32) -> impl Iterator<Item = Row<'_>> {
-        self.places(cell).iter().map(|&place| Row::stored(self.bytes(place)))
+        };
+        places.iter().map(|&(block, start)| {
+            Row::split_first(&self.blocks[block as usize].bytes[start..]).expect("a row begins at each place").0
+        })
     }
 
     fn write(self, path: PathBuf) -> Result<Spilled> {
@@ -191,17 +175,18 @@ impl Grouped {
         let (mut cells, mut end) = (Vec::new(), 0);
         let mut bytes = Vec::with_capacity(2 * WRITE_BYTES);
         for cell in (0..).take(self.firsts.len() - 1) {
-            let (start, places) = (end, self.places(cell));
-            for &place in places {
-                bytes.extend_from_slice(self.bytes(place));
-                end += u64::from(place.bytes);
+            let (start, mut rows) = (end, 0);
+            for row in self.rows(cell) {
+                row.append_to(&mut bytes);
+                end += row.stored_bytes() as u64;
+                rows += 1;
                 if bytes.len() >= WRITE_BYTES {
                     file.write_all(&bytes).context("write")?;
                     bytes.clear();
                 }
             }
-            if !places.is_empty() {
-                cells.push(Place { cell, start, bytes: end - start, rows: places.len() as u64 });
+            if rows > 0 {
+                cells.push(Place { cell, start, bytes: end - start, rows });
             }
         }
         file.write_all(&bytes).context("write")?;

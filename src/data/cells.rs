@@ -39,9 +39,7 @@ pub struct CellNumbers {
 
 struct Met {
     hash: u64,
-    event_type: String,
-    tenant: String,
-    date: Date,
+    cell: Partition,
     number: u32,
 }
 
@@ -53,16 +51,17 @@ impl CellNumbers {
         hasher.write(tenant.as_bytes());
         hasher.write_i32(i32::from(date.year()) << 16 | i32::from(date.month()) << 8 | i32::from(date.day()));
         let hash = hasher.finish();
-        let is_it =
-            |met: &Met| met.hash == hash && met.tenant == tenant && met.event_type == event_type && met.date == date;
+        let is_it = |Met { cell, .. }: &Met| {
+            cell.tenant_id.as_str() == tenant && cell.event_type.as_str() == event_type && cell.date == date
+        };
         if let Some(met) = self.met.find(hash, is_it) {
             return Ok(met.number);
         }
-        let type_key = Key::parse(event_type).map_err(|bad| (true, bad))?;
-        let tenant_key = Key::parse(tenant).map_err(|bad| (false, bad))?;
-        let number = cells.number(Partition { tenant_id: tenant_key, event_type: type_key, date });
-        let met = Met { hash, event_type: event_type.to_owned(), tenant: tenant.to_owned(), date, number };
-        self.met.insert_unique(hash, met, |met| met.hash);
+        let event_type = Key::parse(event_type).map_err(|bad| (true, bad))?;
+        let tenant_id = Key::parse(tenant).map_err(|bad| (false, bad))?;
+        let cell = Partition { tenant_id, event_type, date };
+        let number = cells.number(cell.clone());
+        self.met.insert_unique(hash, Met { hash, cell, number }, |met| met.hash);
         Ok(number)
     }
 }

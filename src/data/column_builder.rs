@@ -6,8 +6,7 @@ use arrow::array::{ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64
 
 use super::row::Stored;
 use super::text_builder::TextBuilder;
-use super::time;
-use super::values::{Scalar, bool_of, int_of};
+use super::values::{Scalar, bool_of};
 use crate::error::Result;
 use crate::model::ColumnType;
 
@@ -46,12 +45,12 @@ impl ColumnBuilder {
             (Self::Text(builder), Stored::Float(value)) => builder.append(Scalar::Float(value).text().as_bytes()),
             (Self::Text(builder), Stored::Bool(value)) => builder.append(Scalar::Bool(value).text().as_bytes()),
             (Self::Text(builder), Stored::Time(value)) => builder.append(Scalar::Time(value).text().as_bytes()),
-            (Self::Bool(builder), value) => builder.append_option(as_text(value).and_then(bool_of)),
-            (Self::Int(builder), value) => builder.append_option(as_text(value).and_then(int_of)),
-            (Self::Float(builder), value) => builder.append_option(as_text(value).and_then(|text| text.parse().ok())),
-            (Self::Time(builder), value) => {
-                builder.append_option(as_text(value).and_then(|text| time::parse(text, None).ok()));
+            // As an untyped source wrote it.
+            (Self::Bool(builder), Stored::Text(text)) => builder.append_option(utf8(text).and_then(bool_of)),
+            (Self::Float(builder), Stored::Text(text)) => {
+                builder.append_option(utf8(text).and_then(|text| text.parse().ok()));
             }
+            _ => unreachable!("a column's type is chosen from its values"),
         }
     }
 
@@ -94,11 +93,8 @@ impl ColumnBuilder {
     }
 }
 
-fn as_text(value: Stored<'_>) -> Option<&str> {
-    match value {
-        Stored::Text(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => None,
-    }
+fn utf8(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text).ok()
 }
 
 #[cfg(test)]

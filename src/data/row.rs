@@ -47,12 +47,6 @@ impl<'a> Row<'a> {
         Some((Row(row), rest))
     }
 
-    /// The row of which these are all bytes, with their length.
-    #[inline]
-    pub fn stored(bytes: &'a [u8]) -> Self {
-        Row(&bytes[LENGTH_BYTES..])
-    }
-
     /// Its place in the run: see [`super::rows::order`].
     #[inline]
     pub fn order(&self) -> u64 {
@@ -93,6 +87,12 @@ impl<'a> Row<'a> {
             rest = &value[length..];
             Some((usize::from(u16::from_le_bytes([low, high])), stored))
         })
+    }
+
+    /// What it takes among others.
+    #[inline]
+    pub fn stored_bytes(&self) -> usize {
+        LENGTH_BYTES + self.0.len()
     }
 
     #[inline]
@@ -231,7 +231,7 @@ mod tests {
         let mut copy = Vec::new();
         rows(&bytes).for_each(|row| row.append_to(&mut copy));
         assert_eq!(copy, *bytes);
-        assert!(rows(&bytes[..LENGTH_BYTES + first.0.len() - 1]).next().is_none());
+        assert!(rows(&bytes[..first.stored_bytes() - 1]).next().is_none());
         assert!(writer.take().is_empty());
         writer.end(9, 0, "b");
         assert_eq!(rows(&writer.take()).map(|row| (row.order(), row.fields().count())).collect::<Vec<_>>(), [(9, 0)]);

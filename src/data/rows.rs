@@ -169,35 +169,38 @@ impl<'r> RowBuilder<'r> {
         if std::mem::replace(record, self.record) == self.record {
             return Err(Rejection::new(Reason::Syntax, format!("column `{name}` is there twice")));
         }
-        let mut is_kept = *has_role;
-        if let Some(index) = *column {
-            let column = &mut self.sources.columns[index];
-            if std::mem::replace(&mut column.record, self.record) == self.record {
-                let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
-                return Err(Rejection::new(Reason::Columns, detail));
-            }
-            let Resolved { number, known, .. } = column.resolved;
-            match known {
-                Some(column_type) => match value.fit(column_type) {
-                    Some(stored) => self.rows.field(number, &stored),
-                    None => self.misfit = self.misfit.take().or_else(|| Some(misfit(&column.resolved, &value))),
-                },
-                None => {
-                    let (seen, (kind, stored)) = (&column.seen, value.untyped());
-                    self.rows.field(number, &stored);
-                    let is_untyped_text = kind == kinds::TEXT && matches!(value, Scalar::Untyped(_));
-                    is_kept |= is_untyped_text && seen.first_text.is_none();
-                    // Texts that said they were are not counted.
-                    if is_untyped_text || kind != kinds::TEXT || seen.kinds & kinds::TEXT == 0 {
-                        self.noted.push(Noted { source, column: index, kind, is_untyped_text });
-                    }
-                }
-            }
-        }
-        if is_kept {
+        let (column, has_role) = (*column, *has_role);
+        let is_kept = column.map_or(Ok(false), |column| self.store(source, column, &value))?;
+        if is_kept || has_role {
             fields.push(source, value);
         }
         Ok(())
+    }
+
+    /// Adds a value to the row; `true` if it has to be looked at once more when the record is accepted.
+    #[inline]
+    fn store(&mut self, source: usize, index: usize, value: &Scalar<'_>) -> Result<bool, Rejection> {
+        let column = &mut self.sources.columns[index];
+        if std::mem::replace(&mut column.record, self.record) == self.record {
+            let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
+            return Err(Rejection::new(Reason::Columns, detail));
+        }
+        let Resolved { number, known, .. } = column.resolved;
+        if let Some(column_type) = known {
+            match value.fit(column_type) {
+                Some(stored) => self.rows.field(number, &stored),
+                None => _ = self.misfit.get_or_insert_with(|| misfit(&column.resolved, value)),
+            }
+            return Ok(false);
+        }
+        let (kind, stored) = value.for_new_column();
+        self.rows.field(number, &stored);
+        let is_untyped_text = kind == kinds::TEXT && matches!(value, Scalar::Untyped(_));
+        // Texts that said they were are not counted.
+        if is_untyped_text || kind != kinds::TEXT || column.seen.kinds & kinds::TEXT == 0 {
+            self.noted.push(Noted { source, column: index, kind, is_untyped_text });
+        }
+        Ok(is_untyped_text && column.seen.first_text.is_none())
     }
 
     /// Validates the record and adds it as a row; `line` is its place in the export.

@@ -90,14 +90,15 @@ impl Scalar<'_> {
 
     /// Of which kind it is, and the value in a form that tells its text, for a column whose type is not yet known.
     #[inline]
-    pub fn untyped(&self) -> (Kinds, Value<'_>) {
+    pub fn for_new_column(&self) -> (Kinds, Value<'_>) {
         let as_written = |kind: Kinds, text| (kind, Value::Text(Cow::Borrowed(text)));
         let number = |text| match int_of(text) {
             Some(value) => (int_kind(value), Value::Int(value)),
             None => as_written(if double_of(text).is_some() { kinds::DOUBLE } else { kinds::TEXT }, text),
         };
         match self {
-            Scalar::Null | Scalar::BigUnsigned(_) => (kinds::TEXT, Value::Text(self.text())),
+            Scalar::Null => as_written(0, ""),
+            Scalar::BigUnsigned(_) => (kinds::TEXT, Value::Text(self.text())),
             Scalar::Text(text) => as_written(kinds::TEXT, text),
             Scalar::Json(text) => as_written(kinds::TEXT, text),
             Scalar::Untyped(text) if bool_of(text).is_some() => as_written(kinds::BOOL, text),
@@ -229,7 +230,8 @@ mod tests {
 
     #[test]
     fn leading_zeros_and_plus_signs_mean_text() {
-        let all = |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | untyped(text).untyped().0));
+        let all =
+            |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | untyped(text).for_new_column().0));
         assert_eq!(all(&["1", "-2", "0"]), Some(ColumnType::BigInt));
         assert_eq!(all(&["1", "007"]), Some(ColumnType::Varchar));
         assert_eq!(all(&["+1"]), Some(ColumnType::Varchar));
@@ -244,8 +246,9 @@ mod tests {
 
     #[test]
     fn numbers_never_lose_digits() {
-        let all =
-            |texts: &[&str]| type_of(texts.iter().fold(0, |kinds, text| kinds | Scalar::Number(text).untyped().0));
+        let all = |texts: &[&str]| {
+            type_of(texts.iter().fold(0, |kinds, text| kinds | Scalar::Number(text).for_new_column().0))
+        };
         assert_eq!(all(&["9007199254740993"]), Some(ColumnType::BigInt));
         assert_eq!(all(&["9007199254740993", "0.5"]), Some(ColumnType::Varchar));
         assert_eq!(all(&["9223372036854775808"]), Some(ColumnType::Varchar));
@@ -260,7 +263,7 @@ mod tests {
             ["0", "-5", "9223372036854775807", "-0", "5.0", "1e3", "007", "+1", "True", "", "9223372036854775808"]
         {
             for scalar in [untyped(text), Scalar::Number(text), Scalar::Text(text.into())] {
-                let (_, value) = scalar.untyped();
+                let (_, value) = scalar.for_new_column();
                 let told = match value {
                     Value::Int(value) => Scalar::Int(value).text().into_owned(),
                     Value::Text(text) => text.into_owned(),
