@@ -235,7 +235,8 @@ pub(super) async fn archive_batch(
 }
 
 /// Of a process's memory what rows may take while they are read, of which half may still be there when cells are written,
-/// and a cell that is: what was measured to stay within the bound. A cell is there three times: gathered, sorted, encoded.
+/// and a cell that is: what was measured to stay within the bound. Of a cell there are its rows, their order, and what is
+/// encoded.
 pub(super) fn row_memory(memory_bytes: u64, threads: usize) -> (usize, usize) {
     let memory = (memory_bytes.max(MIN_MEMORY_BYTES) as usize).saturating_sub(BASE_BYTES);
     (memory * 2 / 5, memory / (8 * threads))

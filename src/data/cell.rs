@@ -6,9 +6,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::UInt64Type;
+use arrow::array::AsArray;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -22,7 +20,7 @@ use super::row::Row;
 use super::turns::Turn;
 use super::typed::{Same, Typed};
 use crate::catalog::NewFile;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::model::{DataFile, Partition, Schema};
 
 /// What became of a cell's rows. Orders tell export and line: [`super::rows::export_and_line`].
@@ -60,13 +58,11 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
     let mut report = CellReport::default();
     let existing = plan.existing.iter().map(|existing| existing.file.path.as_str());
     let (row_bytes, rows) = parts.size_of_cell(plan.number);
-    let mut writer =
-        CellWriter::new(plan.cell, plan.typed.file_schema.clone(), rows, target).pausing(plan.turn).beside(existing);
+    let mut writer = CellWriter::new(plan.cell, plan.typed, rows, target).pausing(plan.turn).beside(existing);
     if row_bytes <= plan.memory_bytes as u64 {
         let mut spilled = Vec::new();
-        let rows = new_rows(plan, &parts.rows_of_cell(plan.number, &mut spilled)?, target, &mut report)?;
-        drop(spilled);
-        writer.write(&rows)?;
+        let rows = parts.rows_of_cell(plan.number, &mut spilled)?;
+        writer.write(&new_rows(plan, &rows, target, &mut report)?)?;
     } else {
         merge::write_large_cell(plan, parts, target, &mut writer, &mut report)?;
     }
@@ -75,27 +71,26 @@ pub fn write_cell(plan: &CellPlan<'_>, parts: &Parts, target: &Target<'_>) -> Re
 }
 
 /// Of these rows those that are new, sorted by time and id; the others are added to the report.
-pub fn new_rows(
+pub fn new_rows<'a>(
     plan: &CellPlan<'_>,
-    all: &[Row<'_>],
+    all: &[Row<'a>],
     target: &Target<'_>,
     report: &mut CellReport,
-) -> Result<RecordBatch> {
+) -> Result<Vec<Row<'a>>> {
     let firsts = first_of_each_id(plan.typed, all, report)?;
     // With the times beside them, the rows are looked at only where two have the same.
     let mut firsts: Vec<_> = firsts.into_iter().map(|row| (row.ts(), row)).collect();
     firsts.sort_unstable_by(|(a_ts, a), (b_ts, b)| a_ts.cmp(b_ts).then_with(|| a.id().cmp(b.id())));
-    let sorted = plan.typed.gather(firsts.iter().map(|(_, row)| *row))?;
+    let mut sorted: Vec<_> = firsts.into_iter().map(|(_, row)| row).collect();
     if plan.existing.is_empty() {
         return Ok(sorted);
     }
-    let ids = sorted.column(1).as_string::<i32>();
-    let by_id: RowsById<'_> = ids.iter().flatten().zip(0..).collect();
+    let values = plan.typed.gather(sorted.iter().copied())?;
+    let by_id: RowsById<'_> = values.column(0).as_string::<i32>().iter().flatten().zip(0..).collect();
     let existing = Existing { files: plan.existing, schema: plan.schema, target, footers: plan.footers };
-    let orders = sorted.column(0).as_primitive::<UInt64Type>();
-    let mut is_new = vec![true; sorted.num_rows()];
-    for (row, found) in existing.find(&sorted, &by_id)? {
-        let order = orders.value(row as usize);
+    let mut is_new = vec![true; sorted.len()];
+    for (row, found) in existing.find(&values, &by_id)? {
+        let order = sorted[row as usize].order();
         is_new[row as usize] = false;
         report.leaned_on_archive |= !matches!(found, Found::Undecided(_));
         match found {
@@ -104,7 +99,9 @@ pub fn new_rows(
             Found::Undecided(file) => report.undecided.push((order, file)),
         }
     }
-    filter_record_batch(&sorted, &BooleanArray::from(is_new)).context("leave out what the archive has")
+    let mut is_new = is_new.into_iter();
+    sorted.retain(|_| is_new.next() == Some(true));
+    Ok(sorted)
 }
 
 /// The row that stays, for each id: the one of the lowest order.

@@ -45,7 +45,7 @@ impl ColumnBuilder {
             (Self::Text(builder), Stored::Float(value)) => builder.append(Scalar::Float(value).text().as_bytes()),
             (Self::Text(builder), Stored::Bool(value)) => builder.append(Scalar::Bool(value).text().as_bytes()),
             (Self::Text(builder), Stored::Time(value)) => builder.append(Scalar::Time(value).text().as_bytes()),
-            // As an untyped source wrote it.
+            // As it was written.
             (Self::Bool(builder), Stored::Text(text)) => builder.append_option(utf8(text).and_then(bool_of)),
             (Self::Float(builder), Stored::Text(text)) => {
                 builder.append_option(utf8(text).and_then(|text| text.parse().ok()));

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use foldhash::fast::RandomState;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -21,7 +21,9 @@ use parquet::schema::types::ColumnPath;
 
 use super::buffer::CHUNK_ROWS;
 use super::footer::{self, Hashing};
+use super::row::Row;
 use super::turns::Turn;
+use super::typed::Typed;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, StorageClass};
@@ -32,6 +34,9 @@ const MAX_FILE_BYTES: usize = 512 << 20;
 
 /// A row group is closed when its encoded pages take this much memory.
 pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// Of fewer rows than this the ids are one request, as a filter of them would be, and the filter is 4% of the file.
+pub const WORTH_A_FILTER: u64 = 10_000;
 
 /// Ids wrongly thought present, of those looked for in a row group.
 pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -67,7 +72,7 @@ const MAX_BESIDE: usize = 64;
 pub struct CellWriter<'a> {
     cell: &'a Partition,
     beside: Vec<String>,
-    schema: SchemaRef,
+    typed: &'a Typed,
     target: &'a Target<'a>,
     /// About how many rows there will be.
     rows: u64,
@@ -85,9 +90,9 @@ struct OpenFile {
 }
 
 impl<'a> CellWriter<'a> {
-    /// `schema` is that of a file: no hidden column, field ids in the metadata. `rows` is about how many there will be.
-    pub fn new(cell: &'a Partition, schema: SchemaRef, rows: u64, target: &'a Target<'a>) -> Self {
-        CellWriter { cell, beside: Vec::new(), schema, target, rows, turn: None, open: None, files: Vec::new() }
+    /// `rows` is about how many there will be.
+    pub fn new(cell: &'a Partition, typed: &'a Typed, rows: u64, target: &'a Target<'a>) -> Self {
+        CellWriter { cell, beside: Vec::new(), typed, target, rows, turn: None, open: None, files: Vec::new() }
     }
 
     /// Lets another thread work while the store has a file.
@@ -101,12 +106,10 @@ impl<'a> CellWriter<'a> {
         self
     }
 
-    /// Writes rows that follow the earlier ones in (ts, event_id) order; their first column is the hidden one.
-    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        for start in (0..rows.num_rows()).step_by(CHUNK_ROWS) {
-            let chunk = rows.slice(start, CHUNK_ROWS.min(rows.num_rows() - start));
-            let chunk =
-                RecordBatch::try_new(self.schema.clone(), chunk.columns()[1..].to_vec()).context("encode events")?;
+    /// Writes rows that follow the earlier ones in (ts, event_id) order.
+    pub fn write(&mut self, rows: &[Row<'_>]) -> Result<()> {
+        for chunk in rows.chunks(CHUNK_ROWS) {
+            let chunk = self.typed.gather(chunk.iter().copied())?;
             self.write_chunk(&chunk).with_context(|| format!("write the cell {}", self.cell))?;
         }
         Ok(())
@@ -214,7 +217,6 @@ pub(super) fn properties(
     first: &RecordBatch,
     rows: u64,
 ) -> WriterProperties {
-    let event_id = || ColumnPath::from("event_id");
     let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
     // The path names the cell too; the copy inside lets a catalog be rebuilt from files that were moved, or of which only
     // the footer can be read.
@@ -229,12 +231,16 @@ pub(super) fn properties(
     if is_known && origin.beside.iter().map(Vec::len).sum::<usize>() <= MAX_BESIDE {
         keys["beside"] = origin.beside.into();
     }
-    let builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
-        .set_column_bloom_filter_enabled(event_id(), true)
-        .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
-        // The filter begins at the size for so many and is folded to that for those that there are.
-        .set_column_bloom_filter_max_ndv(event_id(), rows.clamp(1, DEFAULT_MAX_ROW_GROUP_ROW_COUNT as u64));
+    let mut builder =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")));
+    if rows >= WORTH_A_FILTER {
+        let event_id = || ColumnPath::from("event_id");
+        builder = builder
+            .set_column_bloom_filter_enabled(event_id(), true)
+            .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
+            // The filter begins at the size for so many and is folded to that for those that there are.
+            .set_column_bloom_filter_max_ndv(event_id(), rows.min(DEFAULT_MAX_ROW_GROUP_ROW_COUNT as u64));
+    }
     encodings(builder, first)
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
         .set_key_value_metadata(Some(vec![KeyValue::new(CELL_KEY.to_owned(), keys.to_string())]))
@@ -296,4 +302,26 @@ fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Res
     footer::read_back(size_bytes, rows, |length| {
         target.store.block_on(&target.runtime, target.store.get_suffix(path, size_bytes, length))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Key, Schema};
+
+    #[test]
+    fn ids_have_a_filter_only_where_it_saves_something() {
+        let key = |text| Key::parse(text).unwrap();
+        let cell = Partition {
+            tenant_id: key("acme"),
+            event_type: key("login"),
+            date: jiff::civil::Date::constant(2026, 8, 24),
+        };
+        let first = RecordBatch::new_empty(Schema::default().arrow());
+        let has_filter = |rows| {
+            let properties = properties(&cell, "events/1.parquet", Origin::default(), &first, rows);
+            properties.bloom_filter_properties(&ColumnPath::from("event_id")).is_some()
+        };
+        assert_eq!([0, WORTH_A_FILTER - 1, WORTH_A_FILTER, u64::MAX].map(has_filter), [false, false, true, true]);
+    }
 }

@@ -9,8 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, RecordBatchReader, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use arrow::array::{AsArray, RecordBatch, RecordBatchReader};
 use foldhash::fast::RandomState;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -18,20 +17,16 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 
-use super::encode::Target;
+use super::encode::{Target, WORTH_A_FILTER};
 use super::footers::Footers;
 use super::id_bounds::IdBounds;
 use super::range_reader::RangeReader;
-use super::rows::ORDER;
 use super::typed::{Same, Typed};
 use crate::error::{Context, Result};
 use crate::model::{DataFile, Schema};
 
 /// Below this a file of the cell is fetched whole: one request costs more than its bytes.
 const FETCH_WHOLE_BYTES: u64 = 4 << 20;
-
-/// For fewer rows than this of a row group their ids are one request, as a bloom filter is.
-const WORTH_A_FILTER: u64 = 10_000;
 
 /// Rows by their event ids.
 pub type RowsById<'a> = HashMap<&'a str, u32, RandomState>;
@@ -77,7 +72,7 @@ impl Existing<'_> {
             }
             let stored = source.read(&matches, self.schema).with_context(phrase)?;
             let same = Same::new(rows, &stored)?;
-            let ids = stored.column(1).as_string::<i32>();
+            let ids = stored.column(0).as_string::<i32>();
             for position in 0..stored.num_rows() {
                 let row = firsts[ids.value(position)];
                 if settled.insert(row) {
@@ -174,7 +169,7 @@ impl StoredFile {
         let stored_schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>, _>>().context("read the rows")?;
         let rows = arrow::compute::concat_batches(&stored_schema, &batches).context("read the rows")?;
-        Typed::new(schema).complete_with_order(&with_order(&rows)?)
+        Typed::new(schema).complete(&rows)
     }
 
     /// The row groups that hold rows of the cell, each with the positions of all its rows.
@@ -199,16 +194,6 @@ impl StoredFile {
 /// Of so many rows those in the ranges, which ascend.
 fn select(ranges: &[Range<u64>], rows: u64) -> RowSelection {
     RowSelection::from_consecutive_ranges(ranges.iter().map(|r| r.start as usize..r.end as usize), rows as usize)
-}
-
-/// Puts a hidden column of zeros in front, so that stored rows have the shape of new ones.
-fn with_order(rows: &RecordBatch) -> Result<RecordBatch> {
-    let mut fields = vec![Arc::new(Field::new(ORDER, DataType::UInt64, false))];
-    fields.extend(rows.schema().fields().iter().cloned());
-    let zeros = UInt64Array::from(vec![0; rows.num_rows()]);
-    let mut arrays: Vec<arrow::array::ArrayRef> = vec![Arc::new(zeros)];
-    arrays.extend(rows.columns().iter().cloned());
-    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), arrays).context("read the rows")
 }
 
 #[cfg(test)]
@@ -298,7 +283,7 @@ mod tests {
                         continue;
                     }
                     let read = stored.read(&some, &Schema::default()).unwrap();
-                    let read: Vec<_> = read.column(1).as_string::<i32>().iter().flatten().collect();
+                    let read: Vec<_> = read.column(0).as_string::<i32>().iter().flatten().collect();
                     assert_eq!(read, some.iter().map(|row| format!("{:03}", 2 * row)).collect::<Vec<_>>());
                 }
             }

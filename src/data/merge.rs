@@ -1,26 +1,25 @@
 //! A cell that does not fit into memory: split by id, so that duplicates meet; sorted piece by piece; merged by time.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::hash::BuildHasher;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Write};
+use std::path::Path;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use foldhash::fast::RandomState;
 
-use super::buffer::Parts;
+use super::buffer::{CHUNK_ROWS, Parts};
 use super::cell::{CellPlan, CellReport, new_rows};
 use super::encode::{CellWriter, Target};
-use super::{row, runs};
+use super::row::{self, Row};
 use crate::error::{Context, Result};
 
-/// Rows that the merge holds of each piece.
-const CURSOR_ROWS: usize = 1024;
+/// What is read of a run, or written to a piece, at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// Writes the cell through temporary files. Memory: one piece while pieces are sorted, [`CURSOR_ROWS`] of each after.
+/// Writes the cell through temporary files. Memory: one piece while pieces are sorted, a buffer of each after.
 pub fn write_large_cell(
     plan: &CellPlan<'_>,
     parts: &Parts,
@@ -28,66 +27,147 @@ pub fn write_large_cell(
     writer: &mut CellWriter<'_>,
     report: &mut CellReport,
 ) -> Result<()> {
-    // Twice as many as would do on average: ids are spread well, but not evenly.
+    // Half as many again as would do on average: ids are spread well, but not evenly.
     let (bytes, _) = parts.size_of_cell(plan.number);
-    let pieces = 2 * bytes.div_ceil(plan.memory_bytes.max(1) as u64) as usize;
+    let pieces = (bytes + bytes / 2).div_ceil(plan.memory_bytes.max(1) as u64);
     let folder = tempfile::tempdir_in(parts.folder()).context("make a temporary folder")?;
-    split_by_id(plan.number, parts, folder.path(), pieces)?;
-    let mut sorted = Vec::new();
+    let path = |piece: u64| folder.path().join(format!("piece-{piece}.rows"));
+    let mut files = (0..pieces).map(|piece| Rows::create(&path(piece))).collect::<Result<Vec<_>>>()?;
+    let hasher = RandomState::default();
+    parts.read_cell(plan.number, |row| files[(hasher.hash_one(row.id()) % pieces) as usize].write(&row))?;
+    files.iter_mut().try_for_each(Rows::flush)?;
+    drop(files);
+    let mut runs = BinaryHeap::new();
     for piece in 0..pieces {
-        let path = piece_path(folder.path(), piece);
-        let bytes = std::fs::read(&path).context("read a temporary file")?;
+        let bytes = std::fs::read(path(piece)).context("read a temporary file")?;
+        let mut sorted = Rows::create(&path(piece))?;
         let rows = new_rows(plan, &row::rows(&bytes).collect::<Vec<_>>(), target, report)?;
-        std::fs::remove_file(&path).context("remove a temporary file")?;
-        if rows.num_rows() > 0 {
-            let path = folder.path().join(format!("sorted-{piece}.arrow"));
-            write_run(&path, &rows)?;
-            sorted.push(path);
+        rows.iter().try_for_each(|row| sorted.write(row))?;
+        sorted.flush()?;
+        runs.extend(Run::open(&path(piece))?);
+    }
+    merge(runs, |rows| writer.write(rows))
+}
+
+/// Hands out the rows of all runs by time and id, in batches of at most [`CHUNK_ROWS`].
+fn merge(mut runs: BinaryHeap<Run>, mut take: impl FnMut(&[Row<'_>]) -> Result<()>) -> Result<()> {
+    let mut chunk = Vec::new();
+    while !runs.is_empty() {
+        chunk.clear();
+        for _ in 0..CHUNK_ROWS {
+            let Some(mut first) = runs.peek_mut() else { break };
+            first.row().append_to(&mut chunk);
+            if !first.advance()? {
+                PeekMut::pop(first);
+            }
         }
+        take(&row::rows(&chunk).collect::<Vec<_>>())?;
     }
-    let mut runs = sorted.iter().map(|path| read_run(path)).collect::<Result<Vec<_>>>()?;
-    runs::merge(&mut runs, |rows| writer.write(&rows))
+    Ok(())
 }
 
-/// Sends each row to the piece of its id.
-fn split_by_id(cell: u32, parts: &Parts, folder: &Path, pieces: usize) -> Result<()> {
-    let create =
-        |piece| Ok(BufWriter::new(File::create(piece_path(folder, piece)).context("create a temporary file")?));
-    let mut writers = (0..pieces).map(create).collect::<Result<Vec<_>>>()?;
-    let (hasher, mut bytes) = (RandomState::default(), Vec::new());
-    parts.read_cell(cell, |row| {
-        bytes.clear();
-        row.append_to(&mut bytes);
-        let piece = hasher.hash_one(row.id()) % pieces as u64;
-        writers[piece as usize].write_all(&bytes).context("write a temporary file")
-    })?;
-    writers.iter_mut().try_for_each(|writer| writer.flush()).context("write a temporary file")
+/// A file of rows that is being written.
+struct Rows {
+    file: File,
+    bytes: Vec<u8>,
 }
 
-fn piece_path(folder: &Path, piece: usize) -> PathBuf {
-    folder.join(format!("piece-{piece}.rows"))
-}
-
-fn stream_writer(path: &Path, schema: &SchemaRef) -> Result<StreamWriter<BufWriter<File>>> {
-    let file = File::create(path).context("create a temporary file")?;
-    StreamWriter::try_new(BufWriter::new(file), schema).context("write a temporary file")
-}
-
-fn stream_reader(path: &Path) -> Result<StreamReader<BufReader<File>>> {
-    let file = File::open(path).context("open a temporary file")?;
-    StreamReader::try_new_buffered(file, None).context("read a temporary file")
-}
-
-fn write_run(path: &Path, rows: &RecordBatch) -> Result<()> {
-    let mut writer = stream_writer(path, &rows.schema())?;
-    for start in (0..rows.num_rows()).step_by(CURSOR_ROWS) {
-        let chunk = rows.slice(start, CURSOR_ROWS.min(rows.num_rows() - start));
-        writer.write(&chunk).context("write a temporary file")?;
+impl Rows {
+    /// Replaces a file of this name.
+    fn create(path: &Path) -> Result<Self> {
+        Ok(Rows { file: File::create(path).context("create a temporary file")?, bytes: Vec::new() })
     }
-    writer.finish().context("write a temporary file")
+
+    fn write(&mut self, row: &Row<'_>) -> Result<()> {
+        row.append_to(&mut self.bytes);
+        if self.bytes.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.write_all(&self.bytes).context("write a temporary file")?;
+        self.bytes.clear();
+        Ok(())
+    }
 }
 
-/// The rows of a run, batch by batch.
-fn read_run(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    Ok(stream_reader(path)?.map(|rows| rows.context("read a temporary file")))
+/// A file of sorted rows, at one of them. The greatest of several is the one whose row comes first.
+struct Run {
+    file: BufReader<File>,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    /// At the first row; `None` where there is none.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let file = File::open(path).context("open a temporary file")?;
+        let mut run = Run { file: BufReader::with_capacity(BUFFER_BYTES, file), bytes: Vec::new() };
+        Ok(run.advance()?.then_some(run))
+    }
+
+    /// To the next row; `false` at the end.
+    fn advance(&mut self) -> Result<bool> {
+        row::read_next(&mut self.file, &mut self.bytes).context("read a temporary file")
+    }
+
+    fn row(&self) -> Row<'_> {
+        Row::split_first(&self.bytes).expect("a row was read").0
+    }
+}
+
+impl Ord for Run {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (row, other) = (self.row(), other.row());
+        other.ts().cmp(&row.ts()).then_with(|| other.id().cmp(row.id()))
+    }
+}
+
+impl PartialOrd for Run {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Run {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::row::RowWriter;
+
+    #[test]
+    fn the_rows_of_all_runs_come_by_time_and_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let mut runs = BinaryHeap::new();
+        let mut expected = Vec::new();
+        for run in 0..5_i64 {
+            let mut writer = RowWriter::default();
+            for row in 0..run * 3000 {
+                // Of each time there are several ids, and in several runs.
+                let (ts, id) = (row / 4, format!("{}-{run}", row % 4));
+                writer.end(0, ts, &id);
+                expected.push((ts, id));
+            }
+            let mut file = Rows::create(&path).unwrap();
+            row::rows(&writer.take()).try_for_each(|row| file.write(&row)).unwrap();
+            file.flush().unwrap();
+            runs.extend(Run::open(&path).unwrap());
+            std::fs::remove_file(&path).unwrap();
+        }
+        expected.sort();
+        let mut merged = Vec::new();
+        let take = |rows: &[Row<'_>]| {
+            assert!(!rows.is_empty() && rows.len() <= CHUNK_ROWS);
+            merged.extend(rows.iter().map(|row| (row.ts(), String::from_utf8(row.id().to_vec()).unwrap())));
+            Ok(())
+        };
+        merge(runs, take).unwrap();
+        assert_eq!(merged, expected);
+    }
 }

@@ -61,7 +61,7 @@ pub fn rewrite(plan: &RewritePlan<'_>, target: &Target<'_>) -> Result<Rewritten>
     let phrase = || format!("merge {} files of {}", plan.files.len(), plan.cell);
     let folder = std::env::temp_dir();
     let typed = Typed::new(plan.schema);
-    let digests = RowDigests::new(&typed.file_schema)?;
+    let digests = RowDigests::new(&typed.schema)?;
     let draft = write(plan, target, &folder, &typed, &digests).with_context(phrase)?;
     finish(plan, target, draft, &digests).with_context(phrase)
 }
@@ -101,7 +101,7 @@ fn write(
     }
     beside.sort_unstable();
     beside.dedup();
-    let mut writer = Writer::create(plan, path, &beside, &typed.file_schema, folder)?;
+    let mut writer = Writer::create(plan, path, &beside, &typed.schema, folder)?;
     runs::merge(&mut runs, |rows| writer.write(&rows))?;
     let mut digest = RowDigest::default();
     runs.iter().for_each(|run| digest += run.digest());

@@ -9,6 +9,8 @@
 //! null, each a column's number in the run (u16), a tag (u8) and a value, and the id. A field is written as soon as it was
 //! decoded, before it is known which of them is the id. It is read by the process that wrote it.
 
+use std::io::{self, BufRead};
+
 use super::reused::Reused;
 use super::values::Value;
 
@@ -114,6 +116,20 @@ pub fn rows(mut bytes: &[u8]) -> impl Iterator<Item = Row<'_>> {
         bytes = rest;
         Some(row)
     })
+}
+
+/// Reads the bytes of the next row in place of those that are there; `false` at the end.
+pub fn read_next(file: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    if file.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut length = [0; LENGTH_BYTES];
+    file.read_exact(&mut length)?;
+    bytes.clear();
+    bytes.extend_from_slice(&length);
+    bytes.resize(LENGTH_BYTES + u32::from_le_bytes(length) as usize, 0);
+    file.read_exact(&mut bytes[LENGTH_BYTES..])?;
+    Ok(true)
 }
 
 #[inline]
@@ -231,6 +247,12 @@ mod tests {
         let mut copy = Vec::new();
         rows(&bytes).for_each(|row| row.append_to(&mut copy));
         assert_eq!(copy, *bytes);
+        let (mut source, mut next) = (&bytes[..], Vec::new());
+        let mut read = Vec::new();
+        while read_next(&mut source, &mut next).unwrap() {
+            read.extend_from_slice(&next);
+        }
+        assert_eq!(read, *bytes);
         assert!(rows(&bytes[..first.stored_bytes() - 1]).next().is_none());
         assert!(writer.take().is_empty());
         writer.end(9, 0, "b");

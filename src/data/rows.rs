@@ -17,9 +17,6 @@ use super::values::{Kinds, Scalar, kinds};
 use crate::error::{Error, Result};
 use crate::model::{ColumnType, IdSource, KeySource, Mapping, Reason, date_of_micros, timestamp_of_micros};
 
-/// The hidden column of a cell's rows: where a row stood, for "the first one stays".
-pub const ORDER: &str = "\0order";
-
 /// Lines per export that [`order`] can tell apart: 2^40, a trillion.
 const LINE_BITS: u32 = 40;
 

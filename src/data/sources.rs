@@ -185,7 +185,7 @@ impl Sources {
         if name.is_empty() {
             return Err(Rejection::new(Reason::Columns, "a column without a name"));
         }
-        // Readers in C end a name there, and [`super::rows::ORDER`] begins with one.
+        // Readers in C end a name there.
         if name.contains('\0') {
             return Err(Rejection::new(Reason::Columns, format!("a column whose name has a NUL in it: {name:?}")));
         }

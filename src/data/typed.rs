@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, DynComparator, RecordBatch, TimestampMicrosecondArray, UInt64Array, make_comparator, new_null_array,
-};
+use arrow::array::{ArrayRef, DynComparator, RecordBatch, TimestampMicrosecondArray, make_comparator, new_null_array};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use super::column_builder::ColumnBuilder;
 use super::columns::Columns;
 use super::row::Row;
-use super::rows::ORDER;
 use super::text_builder::TextBuilder;
 use crate::error::{Context, Result};
 use crate::model::{ColumnType, Schema};
@@ -19,13 +16,13 @@ use crate::model::{ColumnType, Schema};
 /// `event_id` and `ts`, which every schema begins with and a row has no field for.
 const OWN_COLUMNS: usize = 2;
 
-/// Compares the content of rows: every column but the hidden one.
+/// Compares the content of rows.
 pub struct Same(Vec<DynComparator>);
 
 impl Same {
-    /// Both batches must have the columns of a cell in the same order, beginning with [`ORDER`].
+    /// Both batches must have the columns of a cell in the same order.
     pub fn new(left: &RecordBatch, right: &RecordBatch) -> Result<Self> {
-        let comparators = (1..left.num_columns())
+        let comparators = (0..left.num_columns())
             .map(|column| make_comparator(left.column(column), right.column(column), SortOptions::default()))
             .collect::<Result<_, _>>();
         Ok(Same(comparators.context("compare events")?))
@@ -41,19 +38,14 @@ pub struct Typed {
     columns: Vec<(String, ColumnType)>,
     /// By a column's number in the run, its index in `columns`.
     of_number: Vec<Option<usize>>,
-    /// With [`ORDER`] in front.
+    /// What a file holds: field ids are in the metadata.
     pub schema: SchemaRef,
-    /// Without it, with field ids: what a file holds.
-    pub file_schema: SchemaRef,
 }
 
 impl Typed {
     pub fn new(schema: &Schema) -> Self {
         let columns = schema.columns().iter().map(|c| (c.name.clone(), c.column_type)).collect();
-        let file_schema = schema.arrow();
-        let mut fields = vec![Arc::new(Field::new(ORDER, DataType::UInt64, false))];
-        fields.extend(file_schema.fields().iter().cloned());
-        Typed { columns, of_number: Vec::new(), schema: Arc::new(ArrowSchema::new(fields)), file_schema }
+        Typed { columns, of_number: Vec::new(), schema: schema.arrow() }
     }
 
     /// For [`Typed::gather`]: with the numbers that the rows of a run know these columns by.
@@ -66,14 +58,12 @@ impl Typed {
     /// The columns of these rows.
     pub fn gather<'a>(&self, rows: impl ExactSizeIterator<Item = Row<'a>>) -> Result<RecordBatch> {
         let count = rows.len();
-        let mut orders = Vec::with_capacity(count);
         let mut ids = TextBuilder::new(count);
         let mut times = Vec::with_capacity(count);
         let others = &self.columns[OWN_COLUMNS..];
         let mut columns: Vec<_> =
             others.iter().map(|(_, column_type)| ColumnBuilder::new(*column_type, count)).collect();
         for (position, row) in rows.enumerate() {
-            orders.push(row.order());
             ids.append(row.id());
             times.push(row.ts());
             for (number, value) in row.fields() {
@@ -85,30 +75,20 @@ impl Typed {
         }
         let ids = ids.finish()?;
         let times = TimestampMicrosecondArray::from(times).with_timezone("UTC");
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(orders)), Arc::new(ids), Arc::new(times)];
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(times)];
         for column in columns {
             arrays.push(column.finish(count)?);
         }
         RecordBatch::try_new(self.schema.clone(), arrays).context("build the columns of a cell")
     }
 
-    /// Gives rows of data files, with [`ORDER`] in front, all columns and no others.
-    pub fn complete_with_order(&self, stored: &RecordBatch) -> Result<RecordBatch> {
-        let mut arrays = vec![stored.column(0).clone()];
-        arrays.extend(self.arrays(stored));
-        RecordBatch::try_new(self.schema.clone(), arrays).context("complete the columns of a file")
-    }
-
     /// Gives rows of a data file, which may be older than some columns, all columns and no others.
     pub fn complete(&self, stored: &RecordBatch) -> Result<RecordBatch> {
-        RecordBatch::try_new(self.file_schema.clone(), self.arrays(stored)).context("complete the columns of a file")
-    }
-
-    fn arrays(&self, stored: &RecordBatch) -> Vec<ArrayRef> {
         let array = |(name, column_type): &(String, ColumnType)| match stored.column_by_name(name) {
             None => new_null_array(&column_type.arrow(), stored.num_rows()),
             Some(array) => array.clone(),
         };
-        self.columns.iter().map(array).collect()
+        let arrays = self.columns.iter().map(array).collect();
+        RecordBatch::try_new(self.schema.clone(), arrays).context("complete the columns of a file")
     }
 }

@@ -112,9 +112,8 @@ pub fn letters_of(
 /// The record that a row was made from: its columns, and the keys where no column has their value.
 fn event(row: &RecordBatch, cell: &Partition, mapping: &Mapping) -> Result<RecordBatch> {
     let schema = row.schema();
-    // The first is where the row stood.
     let mut columns: Vec<(String, ArrayRef)> =
-        (1..row.num_columns()).map(|at| (schema.field(at).name().clone(), row.column(at).clone())).collect();
+        (0..row.num_columns()).map(|at| (schema.field(at).name().clone(), row.column(at).clone())).collect();
     let keys = [(&mapping.tenant, cell.tenant_id.as_str()), (&mapping.event_type, cell.event_type.as_str())];
     for (source, value) in keys {
         let KeySource::Column(name) = source else { continue };

@@ -166,12 +166,10 @@ pub async fn footer_of(store: &Store, file: &DataFile) -> Result<Packed> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
-    use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
-
     use super::super::encode::CellWriter;
+    use super::super::row::{self, RowWriter};
     use super::super::typed::Typed;
     use super::*;
     use crate::model::{Key, micros_of_timestamp};
@@ -184,16 +182,12 @@ mod tests {
     fn write_cell(cell: &Partition, rows: u64, target: &Target<'_>) -> Vec<DataFile> {
         let typed = Typed::new(&Schema::default());
         let noon = micros_of_timestamp("2026-08-24T12:00:00Z".parse().unwrap());
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from_iter_values(0..rows)),
-            Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("{}-{row:04}", cell.tenant_id)))),
-            Arc::new(
-                TimestampMicrosecondArray::from_iter_values((0..rows).map(|row| noon + row as i64))
-                    .with_timezone("UTC"),
-            ),
-        ];
-        let mut writer = CellWriter::new(cell, typed.file_schema.clone(), rows, target);
-        writer.write(&RecordBatch::try_new(typed.schema.clone(), columns).unwrap()).unwrap();
+        let mut bytes = RowWriter::default();
+        for row in 0..rows {
+            bytes.end(row, noon + row as i64, &format!("{}-{row:04}", cell.tenant_id));
+        }
+        let mut writer = CellWriter::new(cell, &typed, rows, target);
+        writer.write(&row::rows(&bytes.take()).collect::<Vec<_>>()).unwrap();
         writer.finish().unwrap().into_iter().map(|new| new.file).collect()
     }
 
