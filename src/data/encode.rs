@@ -35,8 +35,9 @@ const MAX_FILE_BYTES: usize = 512 << 20;
 /// A row group is closed when its encoded pages take this much memory.
 pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Of fewer rows than this the ids are one request, as a filter of them would be, and the filter is 4% of the file.
-pub const WORTH_A_FILTER: u64 = 10_000;
+/// Of fewer rows than this the ids are one request, as a filter of them would be; a small file is read whole in any case,
+/// and a filter would be 4% of it.
+pub const WORTH_A_FILTER: u64 = 20_000;
 
 /// Ids wrongly thought present, of those looked for in a row group.
 pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
