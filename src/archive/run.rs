@@ -234,12 +234,15 @@ pub(super) async fn archive_batch(
     Err(Error::new(Kind::TryAgain, "other runs kept changing the same cells").hint("run it again when they are done"))
 }
 
+/// Larger cells are merged from disk however much memory there is: measured from 2 to 26 MiB, that takes no longer.
+const MAX_CELL_BYTES: usize = 64 << 20;
+
 /// Of a process's memory what rows may take while they are read, of which half may still be there when cells are written,
 /// and a cell that is: what was measured to stay within the bound. Of a cell there are its rows, their order, and what is
 /// encoded.
 pub(super) fn row_memory(memory_bytes: u64, threads: usize) -> (usize, usize) {
     let memory = (memory_bytes.max(MIN_MEMORY_BYTES) as usize).saturating_sub(BASE_BYTES);
-    (memory * 2 / 5, memory / (8 * threads))
+    (memory * 2 / 5, (memory / (8 * threads)).min(MAX_CELL_BYTES))
 }
 
 struct Batch {

@@ -19,7 +19,11 @@ use crate::error::{Context, Result};
 /// What is read of a run, or written to a piece, at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Writes the cell through temporary files. Memory: one piece while pieces are sorted, a buffer of each after.
+/// Of rows merged at once, but for the last.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// Writes the cell through temporary files. Memory: one piece while pieces are sorted, after it a buffer of each and
+/// [`CHUNK_BYTES`].
 pub fn write_large_cell(
     plan: &CellPlan<'_>,
     parts: &Parts,
@@ -49,21 +53,22 @@ pub fn write_large_cell(
     merge(runs, |rows| writer.write(rows))
 }
 
-/// Hands out the rows of all runs by time and id, in batches of at most [`CHUNK_ROWS`].
+/// Hands out the rows of all runs by time and id, in batches of at most [`CHUNK_ROWS`] and about [`CHUNK_BYTES`].
 fn merge(mut runs: BinaryHeap<Run>, mut take: impl FnMut(&[Row<'_>]) -> Result<()>) -> Result<()> {
-    let mut chunk = Vec::new();
-    while !runs.is_empty() {
-        chunk.clear();
-        for _ in 0..CHUNK_ROWS {
-            let Some(mut first) = runs.peek_mut() else { break };
-            first.row().append_to(&mut chunk);
-            if !first.advance()? {
-                PeekMut::pop(first);
-            }
+    let (mut chunk, mut rows) = (Vec::new(), 0);
+    while let Some(mut first) = runs.peek_mut() {
+        first.row().append_to(&mut chunk);
+        rows += 1;
+        if !first.advance()? {
+            PeekMut::pop(first);
         }
-        take(&row::rows(&chunk).collect::<Vec<_>>())?;
+        if rows == CHUNK_ROWS || chunk.len() >= CHUNK_BYTES {
+            take(&row::rows(&chunk).collect::<Vec<_>>())?;
+            chunk.clear();
+            rows = 0;
+        }
     }
-    Ok(())
+    take(&row::rows(&chunk).collect::<Vec<_>>())
 }
 
 /// A file of rows that is being written.
@@ -149,8 +154,9 @@ mod tests {
         for run in 0..5_i64 {
             let mut writer = RowWriter::default();
             for row in 0..run * 3000 {
-                // Of each time there are several ids, and in several runs.
-                let (ts, id) = (row / 4, format!("{}-{run}", row % 4));
+                // Of each time there are several ids, and in several runs; some are long.
+                let long = if row % 50 == 0 { "x".repeat(100_000) } else { String::new() };
+                let (ts, id) = (row / 4, format!("{}-{run}{long}", row % 4));
                 writer.end(0, ts, &id);
                 expected.push((ts, id));
             }
@@ -163,7 +169,8 @@ mod tests {
         expected.sort();
         let mut merged = Vec::new();
         let take = |rows: &[Row<'_>]| {
-            assert!(!rows.is_empty() && rows.len() <= CHUNK_ROWS);
+            assert!(rows.len() <= CHUNK_ROWS);
+            assert!(rows.iter().map(Row::stored_bytes).sum::<usize>() < CHUNK_BYTES + 101_000);
             merged.extend(rows.iter().map(|row| (row.ts(), String::from_utf8(row.id().to_vec()).unwrap())));
             Ok(())
         };
