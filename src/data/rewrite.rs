@@ -61,7 +61,7 @@ pub fn rewrite(plan: &RewritePlan<'_>, target: &Target<'_>) -> Result<Rewritten>
     let phrase = || format!("merge {} files of {}", plan.files.len(), plan.cell);
     let folder = std::env::temp_dir();
     let typed = Typed::new(plan.schema);
-    let digests = RowDigests::new(&typed.schema)?;
+    let digests = RowDigests::default();
     let draft = write(plan, target, &folder, &typed, &digests).with_context(phrase)?;
     finish(plan, target, draft, &digests).with_context(phrase)
 }

@@ -70,7 +70,7 @@ pub struct BuiltBundle {
 pub fn build(plan: &BundlePlan<'_>, target: &Target<'_>, folder: Option<&Path>) -> Result<BuiltBundle> {
     let phrase = || format!("bundle {} cells of {}", plan.cells.len(), plan.month.strftime("%Y-%m"));
     let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
-    let digests = RowDigests::new(&plan.schema.arrow())?;
+    let digests = RowDigests::default();
     let draft = write::write(plan, target, &folder, &digests).with_context(phrase)?;
     finish(plan, target, draft, &digests).with_context(phrase)
 }
@@ -202,7 +202,7 @@ mod tests {
             .into();
         let (month, schema) = (Date::constant(2026, 8, 1), &Schema::default());
         let plan = BundlePlan { month, bucket: 0, class: StorageClass::DeepArchive, cells: &cells, schema };
-        let digests = RowDigests::new(&schema.arrow()).unwrap();
+        let digests = RowDigests::default();
         let mut draft = write::write(&plan, &target, &std::env::temp_dir(), &digests).unwrap();
         spoil(&mut draft);
         match finish(&plan, &target, draft, &digests) {

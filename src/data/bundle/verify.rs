@@ -219,7 +219,7 @@ mod tests {
     /// What is said of a file of two cells, `a` of the times 0 to 9 and `b` of 5 and 6, that has these rows in row groups of
     /// four instead; empty when it is accepted.
     fn verdict(a: &[i64], b: &[i64]) -> String {
-        let digests = RowDigests::new(&Schema::default().arrow()).unwrap();
+        let digests = RowDigests::default();
         let written = |tenant: &str, times: &[i64], first_row| WrittenCell {
             rows: CellRows {
                 cell: partition(tenant),
