@@ -137,6 +137,12 @@ impl RangeColumns {
         let ranges = COLUMNS.into_iter().filter(|(column, _)| wanted(column)).map(range).collect::<Result<_>>()?;
         Ok(RangeColumns { ranges, items: batch.num_rows() })
     }
+
+    /// The values of a column of which every range is one value.
+    pub fn single(&self, column: &str) -> Option<&ArrayRef> {
+        let (_, KeyRange { min, max }) = self.ranges.iter().find(|(name, _)| *name == column)?;
+        Arc::ptr_eq(min, max).then_some(min)
+    }
 }
 
 /// The ranges of one row.

@@ -30,6 +30,7 @@ mod ahead;
 mod bundles;
 mod changed;
 mod counted;
+mod exact;
 mod files;
 mod footer;
 mod keys;

@@ -1,12 +1,9 @@
-//! Which leaves and files may match, and which files do: DataFusion's evaluators over the ranges of the catalog.
+//! Which leaves and files may match: DataFusion's evaluator over the ranges of the catalog.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{and, or};
@@ -76,49 +73,30 @@ impl Pruner {
     }
 }
 
-/// Those of `items`, each of one cell, whose keys satisfy `predicate`, which reads key columns only and is over `schema`.
-pub fn matching<T>(items: Vec<T>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Vec<T>>
-where
-    for<'a> Covered<'a>: From<&'a T>,
-{
-    if items.is_empty() {
-        return Ok(items);
-    }
-    let known: Vec<Covered> = items.iter().map(Covered::from).collect();
-    let keys: [ArrayRef; 3] = [
-        Arc::new(Date32Array::from_iter_values(known.iter().map(|one| days_of_date(one.dates.min)))),
-        Arc::new(StringViewArray::from_iter_values(known.iter().map(|one| one.tenants.min))),
-        Arc::new(StringViewArray::from_iter_values(known.iter().map(|one| one.event_types.min))),
-    ];
-    let key_schema = Arc::new(schema.project(&[0, 1, 2])?);
-    let options = RecordBatchOptions::new().with_row_count(Some(known.len()));
-    let batch = RecordBatch::try_new_with_options(key_schema, keys.into(), &options)?;
-    let matches = predicate.evaluate(&batch)?.into_array(known.len())?;
-    let matches = datafusion::common::cast::as_boolean_array(&matches)?;
-    let keep = (0..known.len()).map(|row| matches.is_valid(row) && matches.value(row));
-    let keep = keep.collect();
-    Ok(picked(items, keep))
-}
-
-fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
+/// The items that are to be kept.
+pub fn picked<T>(items: Vec<T>, keep: Vec<bool>) -> Vec<T> {
     items.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(item, _)| item).collect()
 }
 
+/// Dates as SQL has them.
+pub fn dates(known: &[Covered], get: fn(&Covered) -> Date) -> ArrayRef {
+    Arc::new(Date32Array::from_iter_values(known.iter().map(|one| days_of_date(get(one)))))
+}
+
+/// Texts as SQL has them.
+pub fn texts<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
+    Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
+}
+
 fn columns_of(known: &[Covered]) -> RangeColumns {
-    let date = |get: fn(&Covered) -> Date| -> ArrayRef {
-        Arc::new(Date32Array::from_iter_values(known.iter().map(|k| days_of_date(get(k)))))
-    };
     let ts = |get: fn(&Covered) -> i64| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from_iter_values(known.iter().map(get)).with_timezone("UTC"))
     };
-    fn text<'a>(known: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
-        Arc::new(StringViewArray::from_iter_values(known.iter().map(get)))
-    }
-    let tenants = KeyRange { min: text(known, |k| k.tenants.min), max: text(known, |k| k.tenants.max) };
-    let event_types = KeyRange { min: text(known, |k| k.event_types.min), max: text(known, |k| k.event_types.max) };
+    let tenants = KeyRange { min: texts(known, |k| k.tenants.min), max: texts(known, |k| k.tenants.max) };
+    let event_types = KeyRange { min: texts(known, |k| k.event_types.min), max: texts(known, |k| k.event_types.max) };
     RangeColumns {
         ranges: vec![
-            ("date", KeyRange { min: date(|k| k.dates.min), max: date(|k| k.dates.max) }),
+            ("date", KeyRange { min: dates(known, |k| k.dates.min), max: dates(known, |k| k.dates.max) }),
             ("tenant_id", tenants),
             ("event_type", event_types),
             ("ts", KeyRange { min: ts(|k| k.ts.min), max: ts(|k| k.ts.max) }),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::physical_expr::PhysicalExpr;
 use futures::{Stream, StreamExt};
 
+use super::exact::Exact;
 use super::needed::Needed;
 use super::packs::Packs;
-use super::prune::{Pruner, matching};
+use super::prune::Pruner;
 use super::reader::WHOLE_FILE_BYTES;
 use crate::catalog::{LeafFile, LeafRef, LeafTable, Snapshot};
 use crate::data::pack::CellRows;
@@ -28,7 +28,9 @@ pub struct Selector {
     /// The columns that the predicate reads.
     pub filtered: Arc<HashSet<String>>,
     /// The part of the predicate that keys alone decide.
-    pub exact: Option<Arc<dyn PhysicalExpr>>,
+    pub exact: Option<Exact>,
+    /// Whether the catalog's ranges say nothing beyond that.
+    pub keys_decide: bool,
     /// As SQL sees the table.
     pub schema: SchemaRef,
     pub classes: Arc<[StorageClass]>,
@@ -55,7 +57,7 @@ impl Selector {
     }
 
     async fn of_leaf(&self, file: LeafFile) -> Result<OfLeaf> {
-        let table = self.may_match(file)?;
+        let (table, are_exact) = self.may_match(file)?;
         let (mut bundles, mut cells) = (Vec::new(), Vec::new());
         for listed in table.files().map_err(external)? {
             let (_, _, file) = listed.map_err(external)?;
@@ -65,8 +67,8 @@ impl Selector {
             }
         }
         check_cells(&cells)?;
-        if let Some(exact) = &self.exact {
-            cells = matching(cells, exact, &self.schema)?;
+        if let Some(exact) = self.exact.as_ref().filter(|_| !are_exact) {
+            cells = exact.matching(cells)?;
         }
         let leaf = table.into_leaf();
         let mut needed: Vec<Needed> = cells.into_iter().map(Needed::whole).collect();
@@ -74,17 +76,22 @@ impl Selector {
         Ok(OfLeaf { leaf, needed })
     }
 
-    /// The files of a leaf that may match. What the leaf says of others is not decoded, beyond the columns that decide.
-    fn may_match(&self, file: LeafFile) -> Result<LeafTable> {
-        if !self.pruner.prunes() {
-            return file.table().map_err(external);
+    /// The files of a leaf that may match, and whether their keys do. What the leaf says of others is not decoded, beyond
+    /// the columns that decide.
+    fn may_match(&self, file: LeafFile) -> Result<(LeafTable, bool)> {
+        if !self.pruner.prunes() && self.exact.is_none() {
+            return Ok((file.table().map_err(external)?, true));
         }
-        let mask = self.pruner.mask(file.ranges(|column| self.filtered.contains(column)).map_err(external)?)?;
+        let ranges = file.ranges(|column| self.filtered.contains(column)).map_err(external)?;
+        let by_keys = self.exact.as_ref().filter(|_| self.keys_decide).and_then(|exact| exact.mask(&ranges));
+        let are_exact = by_keys.is_some();
+        let mask = by_keys.map_or_else(|| self.pruner.mask(ranges), Ok)?;
         let positions: Vec<u32> = (0..).zip(mask).filter(|(_, may_match)| *may_match).map(|(row, _)| row).collect();
-        match positions.len() == file.num_files() {
-            true => file.table().map_err(external),
-            false => file.table_of(positions).map_err(external),
-        }
+        let table = match positions.len() == file.num_files() {
+            true => file.table(),
+            false => file.table_of(positions),
+        };
+        Ok((table.map_err(external)?, are_exact))
     }
 
     /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
@@ -94,7 +101,7 @@ impl Selector {
         for (file, packed) in bundles.into_iter().zip(packs) {
             let mut slices: Vec<&CellRows> = self.pruner.may_match(packed.cells.iter().collect())?;
             if let Some(exact) = &self.exact {
-                slices = matching(slices, exact, &self.schema)?;
+                slices = exact.matching(slices)?;
             }
             if !slices.is_empty() {
                 let slices = slices.into_iter().cloned().collect();

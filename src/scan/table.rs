@@ -24,6 +24,7 @@ use datafusion::physical_plan::union::UnionExec;
 use futures::TryStreamExt;
 
 use super::bundles::bundle_groups;
+use super::exact::Exact;
 use super::files::{self, cell_groups};
 use super::keys::KeysExec;
 use super::leaves::LeafSource;
@@ -135,11 +136,13 @@ impl EventsTable {
             conjunction(filters).map(|filter| state.create_physical_expr(filter, &schema)).transpose()
         };
         let filtered = filters.iter().flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
+        let exact = physical(filters.iter().filter(|filter| reads_only_keys(filter)).cloned().collect())?;
         Ok(Selector {
             snapshot: self.snapshot.clone(),
             pruner: Arc::new(Pruner::new(physical(filters.to_vec())?, self.sql_schema.clone())),
             filtered: Arc::new(filtered),
-            exact: physical(filters.iter().filter(|filter| reads_only_keys(filter)).cloned().collect())?,
+            exact: exact.map(|exact| Exact::new(exact, &self.sql_schema)).transpose()?,
+            keys_decide: filters.iter().all(|filter| reads_only_keys(filter) || !reads_ranges(filter)),
             schema: self.sql_schema.clone(),
             classes: self.classes.clone(),
             left_out: Arc::default(),
@@ -408,6 +411,11 @@ fn is_plain(filter: &Expr) -> bool {
 fn reads_only_keys(filter: &Expr) -> bool {
     let columns = filter.column_refs();
     is_plain(filter) && !columns.is_empty() && columns.iter().all(|column| KEY_COLUMNS.contains(&column.name.as_str()))
+}
+
+/// Whether the catalog has ranges of one of its columns.
+fn reads_ranges(filter: &Expr) -> bool {
+    filter.column_refs().iter().any(|column| KEY_COLUMNS.contains(&column.name.as_str()) || column.name == "ts")
 }
 
 /// As many as have `limit` rows.
