@@ -1,5 +1,7 @@
-# Asks each engine each question in turn, so that a slow moment of the machine meets all of them, and prints medians.
-#   query.py TIER PEERS_PYTHON DUCKDB_S3_PYTHON FOLDER PROXY RUNS       see query.sh
+# Asks each engine each question in turn, so that a slow moment of the machine meets all of them, and prints medians. "again"
+# is the same question once more: over S3 to another process, which has what the first one cached, and of local files to the
+# same process.
+#   query.py TIER PEERS_PYTHON DUCKDB_S3_PYTHON FOLDER PROXY RUNS       see query.sh; without a PROXY local files alone
 import json, os, shutil, statistics, subprocess, sys, tempfile, time, urllib.request
 
 tier, python, duckdb_python, folder, proxy, runs = sys.argv[1:]
@@ -34,15 +36,23 @@ questions = [
     ("id, one week", "large", f"SELECT latency_ms, payload FROM events WHERE date BETWEEN '2025-01-01' AND '2025-01-07' AND event_id = '{wanted}'", everyone),
 ]
 
+questions = [question for question in questions if proxy or not question[1].startswith("s3:")]
 
-def ask(engine, archive, sql, cache):
+# How often a process is asked again, of which the average counts.
+AGAIN = 5
+
+
+def ask(engine, archive, sql, cache, again=0):
+    """Wall and CPU seconds, peak MiB, requests and bytes of the first answer; with `again` those two of the others; its rows."""
     on_s3 = archive.startswith("s3:")
     where = f"s3://bench/{archive[3:]}" if on_s3 else f"{folder}/{archive}"
     if engine == "tier":
-        command = [tier, "query", "--archive", where, "--quiet", "--no-progress", "--format", "csv", sql]
+        # Of a process that is asked so often, what one that is asked once takes is taken off later.
+        all_of_it = ";".join([sql] * (1 + again))
+        command = [tier, "query", "--archive", where, "--quiet", "--no-progress", "--format", "csv", all_of_it]
     else:
         interpreter = duckdb_python if engine == "duckdb" and on_s3 else python
-        command = [interpreter, f"{here}/query_peer.py", engine, f"{where}/events", sql]
+        command = [interpreter, f"{here}/query_peer.py", engine, f"{where}/events", sql, str(again)]
     if on_s3:
         urllib.request.urlopen(f"http://{proxy}/__reset").read()
     started = time.monotonic()
@@ -54,32 +64,50 @@ def ask(engine, archive, sql, cache):
     wall = time.monotonic() - started
     if status:
         sys.exit(f"{engine} ended with {os.waitstatus_to_exitcode(status)}: {trouble}")
+    cpu, later = usage.ru_utime + usage.ru_stime, None
     if engine != "tier":
-        wall = float(trouble)
+        (wall, cpu), *others = [tuple(map(float, line.split())) for line in trouble.splitlines()]
+        later = [sum(column) / again for column in zip(*others)]
     stats = json.load(urllib.request.urlopen(f"http://{proxy}/__stats")) if on_s3 else {"list": 0, "get": 0, "bytes": 0}
-    figures = wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, stats["list"], stats["get"], stats["bytes"] / 2**20
-    return figures, answer.splitlines()
+    figures = wall, cpu, usage.ru_maxrss / 1024, stats["list"], stats["get"], stats["bytes"] / 2**20
+    return figures, later, answer.splitlines()
+
+
+def ask_local(engine, archive, sql, cache):
+    """As `ask`, with what it takes to ask the same process again."""
+    if engine != "tier":
+        return ask(engine, archive, sql, cache, AGAIN)
+    once, _, answer = ask(engine, archive, sql, cache)
+    often = ask(engine, archive, sql, cache, AGAIN)[0]
+    return once, [(more - one) / AGAIN for more, one in zip(often[:2], once)], answer
 
 
 print(f"medians of {runs} runs, peers without the start of Python; {os.cpu_count()} cores, MinIO on the same machine, 30 ms for each request\n")
-print(f"{'':26}{'engine':14}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
+print(f"{'':26}{'engine':18}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
 for name, archive, sql, engines in questions:
     found = {}
     numbers = {}
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as cache:
             for engine in engines:
-                again = ["tier", "tier, again"] if engine == "tier" and archive.startswith("s3:") else [engine]
-                for label in again:
-                    figures, answer = ask(engine, archive, sql, cache)
-                    found.setdefault(label, []).append(figures)
-                    numbers[engine] = answer[1:] if engine == "tier" else answer
+                if archive.startswith("s3:"):
+                    for label in ["tier", "tier, again"] if engine == "tier" else [engine]:
+                        figures, _, answer = ask(engine, archive, sql, cache)
+                        found.setdefault(label, []).append(figures)
+                else:
+                    figures, later, answer = ask_local(engine, archive, sql, cache)
+                    found.setdefault(engine, []).append(figures)
+                    found.setdefault(f"{engine}, again", []).append((*later, 0, 0, 0, 0))
+                numbers[engine] = answer[1:] if engine == "tier" else answer
     # Averages and times are written differently; of whole numbers each must be the same.
     if name.startswith("a tenant"):
         assert len(set(map(tuple, numbers.values()))) == 1, numbers
-    first = statistics.median(figures[0] for figures in found["tier"])
-    for label, list_of_figures in found.items():
-        wall, cpu, peak, lists, gets, mib = (statistics.median(column) for column in zip(*list_of_figures))
-        requests = f"{lists:6.0f}{gets:7.0f}{mib:9.2f}" if archive.startswith("s3:") else ""
-        print(f"{name:26}{label:14}{wall:8.3f}{wall / first:9.2f}{cpu:7.2f}{peak:9.0f}{requests}", flush=True)
+    middle = {label: [statistics.median(column) for column in zip(*figures)] for label, figures in found.items()}
+    on_s3 = archive.startswith("s3:")
+    for label, (wall, cpu, peak, lists, gets, mib) in sorted(middle.items(), key=lambda of: not on_s3 and "again" in of[0]):
+        # Over S3 all beside the first answer; of local files each beside tier's, asked as often.
+        beside = "tier, again" if "again" in label and not on_s3 else "tier"
+        more = f"{lists:6.0f}{gets:7.0f}{mib:9.2f}" if on_s3 else ""
+        room = f"{peak:9.0f}" if peak else ""
+        print(f"{name:26}{label:18}{wall:8.3f}{wall / middle[beside][0]:9.2f}{cpu:7.2f}{room}{more}", flush=True)
         name = ""

@@ -2,13 +2,14 @@
 # Queries of years of events beside DataFusion and DuckDB over the same Parquet files, in one run:
 #
 #   infra/bench/query.sh [RUNS]        by default 3 runs of each
+#   infra/bench/query.sh local [RUNS]  those of local files alone, without MinIO
 #
 #   cells, bundles   a year in 36,500 files, and by month: in MinIO, behind 30 ms for each request
 #   large            8,000,000 rows in 40 files on this machine's disk
 #
-# A peer lists the folders of the same tree. Of `tier` the first row is with an empty cache, `again` is with what the
-# first left. Of `tier` the whole process is timed, of a peer the query alone, without the start of Python; CPU seconds and
-# memory are of whole processes.
+# A peer lists the folders of the same tree. Of `tier` the whole process is timed, of a peer the query alone, without the
+# start of Python. `again` over S3 is another process that has what the first one cached; of local files it is the same
+# process, asked once more, of every engine. Memory is of whole processes.
 #
 # Needs Rust, Go and Python 3, as infra/test.sh does. The data is made once, see data.sh. Set TIER_BENCH_BIN to a folder
 # with `tier` to skip the release build.
@@ -17,6 +18,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 build
 source "$root/infra/bench/data.sh"
+if [[ ${1:-} == local ]]; then
+    exec "$python" "$root/infra/bench/query.py" "$tier" "$python" "$python" "$data" "" "${2:-3}"
+fi
 runs=${1:-3}
 start_minio
 rustc -O --edition 2024 -o "$data/lag_proxy" "$root/infra/bench/lag_proxy.rs"
