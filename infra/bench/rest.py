@@ -1,14 +1,16 @@
 """The measurements of rest.sh."""
 
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import measure
 
-tier, data, work, runs = *sys.argv[1:4], int(sys.argv[4])
+tier, archive_limit, data, work, runs = *sys.argv[1:5], int(sys.argv[5])
 NOW = "2027-01-01T00:00:00Z"
 
 
@@ -55,6 +57,17 @@ size = measure.tree_bytes(f"{data}/large/events")
 figures = median(apply, unbundled)
 rate = f"{size / 1e6 / figures[0]:.0f} MB/s of {size / 1e6:.0f}"
 show("bundling, 8,000,000 rows", figures, rate, "200 MB/s, or near the codec's limit")
+
+
+def codec():
+    """Seconds to decode the bundles and to encode them as they are, by the libraries alone on two threads."""
+    bundles = Path(f"{work}/large/_bundles").rglob("*.parquet")
+    limits = [json.loads(subprocess.run([archive_limit, bundle], check=True, capture_output=True).stdout) for bundle in bundles]
+    return sum(limit["decode_s"] + limit["encode_s"] for limit in limits)
+
+
+alone = statistics.median(codec() for _ in range(runs))
+print(f"{'  the codec alone, on two threads':38}{alone * 1000:9,.1f}{'':20}{alone / figures[0]:.2f} of the time")
 
 objects = files(f"{data}/cells/events")
 for name, more in (("tier verify, MinIO", []), ("tier verify --read all, MinIO", ["--read", "all"])):

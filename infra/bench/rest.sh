@@ -8,9 +8,9 @@
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
-build catalog_bench
+build archive_limit catalog_bench
 source "$root/infra/bench/data.sh"
 start_minio
 work=$(mktemp -d "${TMPDIR:-/tmp}/tier-bench.XXXXXX")
 "$TIER_BENCH_BIN/catalog_bench" make "$work/catalog" 10000000 uniform >/dev/null
-"$python" "$root/infra/bench/rest.py" "$tier" "$data" "$work" "${1:-5}"
+"$python" "$root/infra/bench/rest.py" "$tier" "$TIER_BENCH_BIN/archive_limit" "$data" "$work" "${1:-5}"

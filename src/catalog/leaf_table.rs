@@ -5,7 +5,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Typ
 use bytes::Bytes;
 
 use super::leaf::{KEY, LEAF_FORMATS, LeafRef, LiveFile};
-use super::ranges::{self, RangeColumns, SharedTexts};
+use super::ranges::{self, Covered, RangeColumns, SharedTexts};
 use super::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, FileView, PackRef, StorageClass, sha256, timestamp_of_micros};
@@ -58,12 +58,67 @@ impl LeafFile {
 
     /// With what it says of the files at these positions, which ascend.
     pub fn table_of(self, positions: Vec<u32>) -> Result<LeafTable> {
-        let batch = self.encoded.rows(&positions).with_context(|| self.phrase())?;
+        let batch = self.encoded.rows(Some(&positions), |_| true).with_context(|| self.phrase())?;
         Ok(LeafTable { leaf: self.leaf, batch, positions: Some(positions) })
+    }
+
+    /// With what counts of the files at these positions, which ascend, or of all; `None` where one has a copy of its footer,
+    /// which tells more of it than the leaf.
+    pub fn counted(&self, positions: Option<&[u32]>) -> Result<Option<CountedFiles>> {
+        if self.encoded.has_column("pack_path") {
+            return Ok(None);
+        }
+        let batch = self.encoded.rows(positions, |name| !NOT_COUNTED.contains(&name)).with_context(|| self.phrase())?;
+        let position = |row: usize| positions.map_or(row as u32, |positions| positions[row]);
+        let alive = (0..batch.num_rows()).filter(|&row| !self.leaf.deleted.contains(position(row))).collect();
+        Ok(Some(CountedFiles { batch, alive }))
+    }
+
+    pub fn leaf(&self) -> &LeafRef {
+        &self.leaf
     }
 
     fn phrase(&self) -> String {
         format!("read leaf {}", self.leaf.path)
+    }
+}
+
+/// Files of a leaf of which nothing but numbers and keys is decoded: paths are most of it.
+#[derive(Debug)]
+pub struct CountedFiles {
+    batch: RecordBatch,
+    /// Rows of files that are still alive.
+    alive: Vec<usize>,
+}
+
+/// What counts of a data file that is read whole.
+#[derive(Debug)]
+pub struct CountedFile<'a> {
+    pub covered: Covered<'a>,
+    pub size_bytes: u64,
+    pub storage_class: StorageClass,
+}
+
+/// The columns that a [`CountedFile`] has nothing of.
+const NOT_COUNTED: [&str; 5] = ["path", "footer_bytes", "schema_id", "class_since", "added_version"];
+
+impl CountedFiles {
+    /// In the leaf's order.
+    pub fn files(&self) -> Result<Vec<CountedFile<'_>>> {
+        let batch = &self.batch;
+        let (keys, times) = (ranges::keys(batch)?, ranges::times(batch)?);
+        let rows = table::numbers::<Int64Type>(batch, "rows")?;
+        let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
+        let class = table::texts(batch, "storage_class")?;
+        let file = |&row: &usize| {
+            let (tenants, event_types, dates) = keys(row)?;
+            Ok(CountedFile {
+                covered: Covered { tenants, event_types, dates, ts: times(row), rows: rows(row) as u64 },
+                size_bytes: size_bytes(row) as u64,
+                storage_class: class(row).parse()?,
+            })
+        };
+        self.alive.iter().map(file).collect()
     }
 }
 

@@ -40,7 +40,7 @@ pub use leaf::{
     FILES_PER_LEAF, FileAudit, LeafRef, Listed, LiveFile, NewFile, Relisted, read_audits, read_leaf, write_leaves,
 };
 pub use leaf_list::LeafList;
-pub use leaf_table::{LeafFile, LeafTable};
+pub use leaf_table::{CountedFile, CountedFiles, LeafFile, LeafTable};
 pub use lease::{Lease, LiveRun, this_host};
 pub use ledger::read as read_ledger;
 pub use ranges::{Covered, RangeColumns};

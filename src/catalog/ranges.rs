@@ -138,10 +138,14 @@ impl RangeColumns {
         Ok(RangeColumns { ranges, items: batch.num_rows() })
     }
 
+    /// The ranges of a column, by its name in SQL.
+    pub fn of_column(&self, column: &str) -> Option<&KeyRange<ArrayRef>> {
+        self.ranges.iter().find(|(name, _)| *name == column).map(|(_, range)| range)
+    }
+
     /// The values of a column of which every range is one value.
     pub fn single(&self, column: &str) -> Option<&ArrayRef> {
-        let (_, KeyRange { min, max }) = self.ranges.iter().find(|(name, _)| *name == column)?;
-        Arc::ptr_eq(min, max).then_some(min)
+        self.of_column(column).filter(|range| Arc::ptr_eq(&range.min, &range.max)).map(|range| &range.min)
     }
 }
 

@@ -119,10 +119,18 @@ impl Encoded {
         self.read(metadata.context("read a catalog file")?, wanted, None)
     }
 
-    /// All columns of these rows, which ascend.
-    pub fn rows(&self, rows: &[u32]) -> Result<RecordBatch> {
-        let ranges = rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1);
-        self.read(self.metadata.clone(), |_| true, Some(RowSelection::from_consecutive_ranges(ranges, self.num_rows())))
+    /// The columns that `wanted` picks by their names, of these rows, which ascend, or of all.
+    pub fn rows(&self, rows: Option<&[u32]>, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
+        let selection = |rows: &[u32]| {
+            let runs = rows.chunk_by(|a, b| a + 1 == *b);
+            let ranges = runs.map(|run| run[0] as usize..run[run.len() - 1] as usize + 1);
+            RowSelection::from_consecutive_ranges(ranges, self.num_rows())
+        };
+        self.read(self.metadata.clone(), wanted, rows.map(selection))
+    }
+
+    pub fn has_column(&self, name: &str) -> bool {
+        self.metadata.schema().column_with_name(name).is_some()
     }
 
     fn read(

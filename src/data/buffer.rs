@@ -132,10 +132,18 @@ impl Parts {
 /// Rows in memory with, for each cell, where they are.
 struct Grouped {
     blocks: Vec<Rows>,
-    /// Block and start of each row, by cell.
-    places: Vec<(u32, usize)>,
+    /// Of each row, by cell. Its length too: rows of a cell lie far apart, and where none has to be looked at to find its
+    /// end, several are fetched from memory at once.
+    places: Vec<InBlock>,
     /// Of each cell and of the one after the last, its first place.
     firsts: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct InBlock {
+    start: usize,
+    block: u32,
+    length: u32,
 }
 
 impl Grouped {
@@ -147,11 +155,11 @@ impl Grouped {
             firsts[cell] += firsts[cell - 1];
         }
         let mut next = firsts.clone();
-        let mut places = vec![(0, 0); firsts[firsts.len() - 1]];
-        for (number, block) in (0..).zip(&blocks) {
+        let mut places = vec![InBlock::default(); firsts[firsts.len() - 1]];
+        for (number, rows) in (0..).zip(&blocks) {
             let mut start = 0;
-            for (&cell, &length) in block.cells.iter().zip(&block.lengths) {
-                places[next[cell as usize]] = (number, start);
+            for (&cell, &length) in rows.cells.iter().zip(&rows.lengths) {
+                places[next[cell as usize]] = InBlock { block: number, start, length };
                 next[cell as usize] += 1;
                 start += length as usize;
             }
@@ -165,8 +173,8 @@ impl Grouped {
             Some(&[first, end]) => &self.places[first..end],
             _ => &[],
         };
-        places.iter().map(|&(block, start)| {
-            Row::split_first(&self.blocks[block as usize].bytes[start..]).expect("a row begins at each place").0
+        places.iter().map(|&InBlock { block, start, length }| {
+            Row::whole(&self.blocks[block as usize].bytes[start..][..length as usize])
         })
     }
 

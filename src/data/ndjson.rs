@@ -97,7 +97,7 @@ impl<'a> json_line::Record<'a> for Record<'_, '_, 'a> {
         self.builder.expected_source(json)
     }
 
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, source: usize, value: Scalar<'a>) -> Result<(), Rejection> {
         self.builder.field_of(self.fields, source, value)
     }

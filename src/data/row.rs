@@ -49,6 +49,12 @@ impl<'a> Row<'a> {
         Some((Row(row), rest))
     }
 
+    /// The row whose bytes these are, with their length before them.
+    #[inline]
+    pub fn whole(bytes: &'a [u8]) -> Row<'a> {
+        Row(&bytes[LENGTH_BYTES..])
+    }
+
     /// Its place in the run: see [`super::rows::order`].
     #[inline]
     pub fn order(&self) -> u64 {
@@ -155,7 +161,7 @@ impl Default for RowWriter {
 
 impl RowWriter {
     /// Adds a value to the open row.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self, column: u16, value: &Value<'_>) {
         let [low, high] = column.to_le_bytes();
         let mut eight = |tag, value: [u8; 8]| {

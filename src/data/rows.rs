@@ -156,15 +156,15 @@ impl<'r> RowBuilder<'r> {
         self.sources.expected(json)
     }
 
-    /// Adds a field whose source is known.
-    #[inline]
+    /// Adds a field whose source is known. Always inlined: what the value is, is most often known where it is made.
+    #[inline(always)]
     pub fn field_of<'a>(&mut self, fields: &mut Fields<'a>, source: usize, value: Scalar<'a>) -> Result<(), Rejection> {
         if value.is_null() {
             return Ok(());
         }
         let Source { name, column, has_role, record, .. } = &mut self.sources.list[source];
         if std::mem::replace(record, self.record) == self.record {
-            return Err(Rejection::new(Reason::Syntax, format!("column `{name}` is there twice")));
+            return Err(is_there_twice(name));
         }
         let (column, has_role) = (*column, *has_role);
         let is_kept = column.map_or(Ok(false), |column| self.store(source, column, &value))?;
@@ -175,12 +175,11 @@ impl<'r> RowBuilder<'r> {
     }
 
     /// Adds a value to the row; `true` if it has to be looked at once more when the record is accepted.
-    #[inline]
+    #[inline(always)]
     fn store(&mut self, source: usize, index: usize, value: &Scalar<'_>) -> Result<bool, Rejection> {
         let column = &mut self.sources.columns[index];
         if std::mem::replace(&mut column.record, self.record) == self.record {
-            let detail = format!("two columns of it are to be stored as `{}`", column.resolved.name);
-            return Err(Rejection::new(Reason::Columns, detail));
+            return Err(are_stored_as_one(&column.resolved));
         }
         let Resolved { number, known, .. } = column.resolved;
         if let Some(column_type) = known {
@@ -325,6 +324,17 @@ fn key<'f>(
     }
 }
 
+#[cold]
+fn is_there_twice(name: &str) -> Rejection {
+    Rejection::new(Reason::Syntax, format!("column `{name}` is there twice"))
+}
+
+#[cold]
+fn are_stored_as_one(column: &Resolved) -> Rejection {
+    Rejection::new(Reason::Columns, format!("two columns of it are to be stored as `{}`", column.name))
+}
+
+#[cold]
 fn misfit(column: &Resolved, scalar: &Scalar<'_>) -> Rejection {
     let column_type = column.known.map_or("", ColumnType::as_str);
     Rejection::new(Reason::Type, format!("column `{}` is {column_type}, not {}", column.name, scalar.describe()))

@@ -16,6 +16,9 @@ use crate::model::{ColumnType, Schema};
 /// `event_id` and `ts`, which every schema begins with and a row has no field for.
 const OWN_COLUMNS: usize = 2;
 
+/// Rows lie far apart in memory, in the order they came in: the heads of so many are fetched at once.
+const ROWS_AHEAD: usize = 16;
+
 /// Compares the content of rows.
 pub struct Same(Vec<DynComparator>);
 
@@ -63,13 +66,22 @@ impl Typed {
         let others = &self.columns[OWN_COLUMNS..];
         let mut columns: Vec<_> =
             others.iter().map(|(_, column_type)| ColumnBuilder::new(*column_type, count)).collect();
-        for (position, row) in rows.enumerate() {
-            ids.append(row.id());
-            times.push(row.ts());
-            for (number, value) in row.fields() {
-                let index = self.of_number.get(number).copied().flatten();
-                if let Some(index) = index.and_then(|index| index.checked_sub(OWN_COLUMNS)) {
-                    columns[index].append(position, value);
+        let mut rows = rows.enumerate();
+        let mut ahead = Vec::with_capacity(ROWS_AHEAD);
+        loop {
+            let next = rows.by_ref().take(ROWS_AHEAD);
+            ahead.extend(next.map(|(position, row)| (position, row.ts(), row.id(), row.fields())));
+            if ahead.is_empty() {
+                break;
+            }
+            for (position, ts, id, fields) in ahead.drain(..) {
+                ids.append(id);
+                times.push(ts);
+                for (number, value) in fields {
+                    let index = self.of_number.get(number).copied().flatten();
+                    if let Some(index) = index.and_then(|index| index.checked_sub(OWN_COLUMNS)) {
+                        columns[index].append(position, value);
+                    }
                 }
             }
         }

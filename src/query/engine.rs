@@ -10,6 +10,7 @@ use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -58,19 +59,24 @@ pub struct Statement {
 
 impl Engine {
     pub async fn open(ctx: &Ctx, settings: &QuerySettings) -> Result<Self> {
-        Self::open_over(ctx, settings, live::tier(settings)?).await
+        Self::open_over(ctx, settings, live::tier(settings)?, session::runtime(settings)?).await
     }
 
-    /// The newest version now, with this engine's connection to the hot tier.
+    /// The newest version now, with this engine's connection to the hot tier and the footers it has read.
     pub async fn again(&self) -> Result<Self> {
         let hot = match self.hot.clone().filter(|tier| !tier.has_failed()) {
             Some(tier) => Some(tier),
             None => live::tier(&self.settings)?,
         };
-        Self::open_over(&self.ctx, &self.settings, hot).await
+        Self::open_over(&self.ctx, &self.settings, hot, self.session.runtime_env()).await
     }
 
-    async fn open_over(ctx: &Ctx, settings: &QuerySettings, hot: Option<Arc<HotTier>>) -> Result<Self> {
+    async fn open_over(
+        ctx: &Ctx,
+        settings: &QuerySettings,
+        hot: Option<Arc<HotTier>>,
+        runtime: Arc<RuntimeEnv>,
+    ) -> Result<Self> {
         let opening = Some((ctx.store.requests(), Stopwatch::start()));
         let snapshot = match settings.as_of {
             None if hot.is_some() => {
@@ -80,17 +86,23 @@ impl Engine {
             Some(AsOf::Version(version)) => Snapshot::at_version(&ctx.store, version).await,
             Some(AsOf::Time(time)) => Snapshot::at_time(&ctx.store, time).await,
         }?;
-        let Some(tier) = hot else { return Ok(Engine { opening, ..Self::over(ctx, settings, snapshot)? }) };
+        let Some(tier) = hot else {
+            return Ok(Engine { opening, ..Self::over_archive(ctx, settings, snapshot, runtime)? });
+        };
         let table = live::table(ctx, settings, snapshot, tier.clone()).await?;
         let archive = table.archive.clone();
-        let session = session::open(ctx, Arc::new(table), settings)?;
+        let session = session::open(ctx, Arc::new(table), settings, runtime)?;
         Ok(Engine { ctx: ctx.clone(), session, table: archive, hot: Some(tier), settings: settings.clone(), opening })
     }
 
     /// Over what a caller has opened, a version or some leaves of it, and without a hot tier.
     pub fn over(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot) -> Result<Self> {
+        Self::over_archive(ctx, settings, snapshot, session::runtime(settings)?)
+    }
+
+    fn over_archive(ctx: &Ctx, settings: &QuerySettings, snapshot: Snapshot, runtime: Arc<RuntimeEnv>) -> Result<Self> {
         let table = Arc::new(EventsTable::new(snapshot).with_classes(settings.tiers.classes()));
-        let session = session::open(ctx, table.clone(), settings)?;
+        let session = session::open(ctx, table.clone(), settings, runtime)?;
         Ok(Engine { ctx: ctx.clone(), session, table, hot: None, settings: settings.clone(), opening: None })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -32,16 +32,32 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not 
 /// What a sort sets aside for merging, unless the memory is too small for it; DataFusion's default.
 const SORT_RESERVE_BYTES: usize = 10 << 20;
 
+/// Footers of large files that are kept for later questions.
+const FOOTERS_KEPT_BYTES: usize = 16 << 20;
+
+/// What the sessions over several versions of the archive share: their memory, and the footers they have read.
+pub fn runtime(settings: &QuerySettings) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_bytes(settings)), CONSUMERS_NAMED);
+    let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+    builder.with_metadata_cache_limit(FOOTERS_KEPT_BYTES).build_arc().context("start the query")
+}
+
+fn memory_bytes(settings: &QuerySettings) -> usize {
+    usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX)
+}
+
 /// A session over one version of the archive.
-pub fn open(ctx: &Ctx, table: Arc<dyn TableProvider>, settings: &QuerySettings) -> Result<SessionContext> {
-    let memory = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
-    let pool = TrackConsumersPool::new(FairSpillPool::new(memory), CONSUMERS_NAMED);
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().context("start the query")?;
+pub fn open(
+    ctx: &Ctx,
+    table: Arc<dyn TableProvider>,
+    settings: &QuerySettings,
+    runtime: Arc<RuntimeEnv>,
+) -> Result<SessionContext> {
     let mut rules = PhysicalOptimizer::new().rules;
     let before = rules.iter().position(|rule| rule.name() == CountKeys::AFTER).map_or(0, |rule| rule + 1);
     rules.insert(before, Arc::new(CountKeys));
     let state = SessionStateBuilder::new()
-        .with_config(config(ctx, memory))
+        .with_config(config(ctx, memory_bytes(settings)))
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rules(rules)

@@ -44,6 +44,7 @@ mod report;
 mod requests;
 mod rows;
 mod select;
+mod selected;
 mod statistics;
 mod table;
 

@@ -13,7 +13,7 @@ use super::leaves::LeafSource;
 use super::needed::Needed;
 use super::reader::WHOLE_FILE_BYTES;
 use super::rows::RowGroupRows;
-use crate::catalog::Covered;
+use crate::catalog::{CountedFile, Covered};
 use crate::model::{ArchivedFile, DataFile, KeyRange, StorageClass};
 
 /// A file of about this size is read with a request for each of its row groups.
@@ -78,6 +78,11 @@ struct Keys {
     tenants: BTreeSet<String>,
 }
 
+/// To read a whole file: its end first, then each row group's columns.
+fn requests_of_unopened(size_bytes: u64) -> u64 {
+    if size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + size_bytes.div_ceil(ROW_GROUP_BYTES) }
+}
+
 impl Share {
     /// Of the columns of these names.
     pub fn of(needed: &Needed, columns: &[&str]) -> Self {
@@ -89,10 +94,8 @@ impl Share {
 
     /// Of a file whose footer has not been read: at most all of it.
     pub fn of_unopened(file: &Arc<DataFile>) -> Self {
-        // Its end first, then each row group's columns.
-        let requests =
-            if file.size_bytes <= WHOLE_FILE_BYTES { 1 } else { 1 + file.size_bytes.div_ceil(ROW_GROUP_BYTES) };
-        Share { file: file.clone(), keys: None, requests, bytes: file.size_bytes, rows: file.rows }
+        let bytes = file.size_bytes;
+        Share { file: file.clone(), keys: None, requests: requests_of_unopened(bytes), bytes, rows: file.rows }
     }
 
     pub fn of_row_groups(needed: &Needed, groups: &[RowGroupRows]) -> Self {
@@ -156,7 +159,7 @@ impl PlannedFiles {
             if file.range.as_ref().is_some_and(|range| range.start > 0) {
                 continue;
             }
-            self.add(share, seen.insert(share.file.path.clone()));
+            self.add(share, seen.insert(share.file.path.as_str()));
         }
     }
 
@@ -194,17 +197,28 @@ impl PlannedFiles {
         }
     }
 
+    /// A file of one cell, which can be read, is read whole.
+    pub fn add_counted(&mut self, file: &CountedFile<'_>) {
+        let requests = requests_of_unopened(file.size_bytes);
+        self.take(file.storage_class, Taken { files: 1, requests, bytes: file.size_bytes }, file.covered.rows);
+        self.add_day(file.covered.dates.min);
+    }
+
+    fn take(&mut self, class: StorageClass, taken: Taken, rows: u64) {
+        let class = self.by_class.entry(class).or_default();
+        class.files += taken.files;
+        class.requests += taken.requests;
+        class.bytes += taken.bytes;
+        self.files += taken.files;
+        self.requests += taken.requests;
+        self.bytes += taken.bytes;
+        self.rows += rows;
+    }
+
     fn add(&mut self, share: &Share, is_new: bool) {
-        let files = u64::from(is_new);
         let file = &share.file;
-        let class = self.by_class.entry(file.storage_class).or_default();
-        class.files += files;
-        class.requests += share.requests;
-        class.bytes += share.bytes;
-        self.files += files;
-        self.requests += share.requests;
-        self.bytes += share.bytes;
-        self.rows += share.rows;
+        let taken = Taken { files: u64::from(is_new), requests: share.requests, bytes: share.bytes };
+        self.take(file.storage_class, taken, share.rows);
         match &share.keys {
             Some(keys) => {
                 self.months.extend([file.dates.min.first_of_month(), file.dates.max.first_of_month()]);

@@ -105,17 +105,13 @@ fn columns_of(known: &[Covered]) -> RangeColumns {
     }
 }
 
-fn range_of<'a>(columns: &'a RangeColumns, column: &Column) -> Option<&'a KeyRange<ArrayRef>> {
-    columns.ranges.iter().find(|(name, _)| *name == column.name).map(|(_, range)| range)
-}
-
 impl PruningStatistics for RangeColumns {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        range_of(self, column).map(|range| range.min.clone())
+        self.of_column(&column.name).map(|range| range.min.clone())
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        range_of(self, column).map(|range| range.max.clone())
+        self.of_column(&column.name).map(|range| range.max.clone())
     }
 
     fn num_containers(&self) -> usize {
@@ -137,7 +133,7 @@ impl PruningStatistics for RangeColumns {
         if values.len() == 1 {
             return None;
         }
-        let range = range_of(self, column)?;
+        let range = self.of_column(&column.name)?;
         let mut within = None;
         for value in values.iter().filter(|value| !value.is_null()) {
             let value = value.cast_to(range.min.data_type()).ok()?.to_scalar().ok()?;

@@ -3,7 +3,7 @@
 //! DataFusion opens a file in steps (footer, page index, bloom filters, columns), some of them with a fresh reader.
 //! Here the first step fetches a tail of the file, as long as everything small in it or the whole file where that is
 //! small, and the later steps are served from it while any reader of the file lives. A footer known beforehand costs no
-//! request.
+//! request; that of a large file, once decoded, is kept for the session's other ranges and scans of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,12 +14,14 @@ use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetMetaData;
 use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -58,8 +60,17 @@ pub struct Tail {
 /// Makes the readers of one scan.
 pub struct Readers {
     store: Arc<dyn ObjectStore>,
+    footers: Footers,
     tails: Mutex<Tails>,
     room: Arc<Semaphore>,
+}
+
+/// Footers of large files that a session has read. Files never change.
+#[derive(Clone)]
+struct Footers {
+    kept: Arc<FileMetadataCache>,
+    /// Whether they are wanted with the page index.
+    with_pages: bool,
 }
 
 #[derive(Default)]
@@ -70,17 +81,19 @@ struct Tails {
 }
 
 impl Readers {
-    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Readers { store, tails: Mutex::default(), room: ahead::room() }
+    /// `kept` are the footers that the session has read. A scan that is `filtered` looks at page indexes.
+    pub fn new(store: Arc<dyn ObjectStore>, kept: Arc<FileMetadataCache>, filtered: bool) -> Self {
+        let footers = Footers { kept, with_pages: filtered };
+        Readers { store, footers, tails: Mutex::default(), room: ahead::room() }
     }
 
     /// The tail of a file whose turn has come, and what still fetches it.
-    fn turn(&self, file: &PartitionedFile) -> (Arc<Tail>, Option<SpawnedTask<()>>) {
+    fn turn(&self, file: &PartitionedFile, has_footer: bool) -> (Arc<Tail>, Option<SpawnedTask<()>>) {
         let taken =
             file.extension::<Turn>().and_then(|turn| turn.take(&self.room, |path, size| self.fetch(path, size)));
         match taken {
             Some((tail, task)) => (tail, Some(task)),
-            None => (self.tail(file), None),
+            None => (self.tail(file, has_footer), None),
         }
     }
 
@@ -96,7 +109,7 @@ impl Readers {
     }
 
     /// The tail that the living readers of a file share.
-    fn tail(&self, file: &PartitionedFile) -> Arc<Tail> {
+    fn tail(&self, file: &PartitionedFile, has_footer: bool) -> Arc<Tail> {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tail) = tails.known.get(file.path()).and_then(Weak::upgrade) {
             return tail;
@@ -106,10 +119,10 @@ impl Readers {
         }
         let size = file.object_meta.size;
         let footer = file.metadata_size_hint.unwrap_or(0) as u64;
-        let wanted = match file.extension::<KnownFooter>() {
+        let wanted = match has_footer {
             _ if size <= WHOLE_FILE_BYTES => size,
-            Some(_) => 0,
-            None => footer + BESIDE_FOOTER_BYTES,
+            true => 0,
+            false => footer + BESIDE_FOOTER_BYTES,
         };
         let tail = Arc::new(Tail { start: size.saturating_sub(wanted), bytes: OnceCell::new() });
         tails.known.insert(file.path().clone(), Arc::downgrade(&tail));
@@ -120,6 +133,22 @@ impl Readers {
             tails.kept.push_back(tail.clone());
         }
         tail
+    }
+}
+
+impl Footers {
+    fn of(&self, file: &PartitionedFile) -> Option<Arc<ParquetMetaData>> {
+        if let Some(KnownFooter(footer)) = file.extension::<KnownFooter>() {
+            return Some(footer.clone());
+        }
+        let kept = self.kept.get(file.path())?;
+        let footer = kept.file_metadata.as_any().downcast_ref::<CachedParquetMetaData>()?.parquet_metadata();
+        (!self.with_pages || footer.offset_index().is_some()).then(|| footer.clone())
+    }
+
+    fn keep(&self, file: &ObjectMeta, footer: &Arc<ParquetMetaData>) {
+        let kept = Arc::new(CachedParquetMetaData::new(footer.clone()));
+        self.kept.put(&file.location, CachedFileMetadataEntry::new(file.clone(), kept));
     }
 }
 
@@ -137,7 +166,8 @@ impl ParquetFileReaderFactory for Readers {
         _metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let (tail, fetching) = self.turn(&file);
+        let footer = self.footers.of(&file);
+        let (tail, fetching) = self.turn(&file, footer.is_some());
         let metrics = ParquetFileMetrics::new(partition, file.path().as_ref(), metrics);
         if fetching.is_some() {
             metrics.bytes_scanned.add(file.object_meta.size as usize);
@@ -146,28 +176,28 @@ impl ParquetFileReaderFactory for Readers {
             store: self.store.clone(),
             tail,
             _fetching: fetching,
-            footer: file.extension::<KnownFooter>().map(|known| known.0.clone()),
+            footer,
+            footers: self.footers.clone(),
             metrics,
-            size: file.object_meta.size,
-            path: file.object_meta.location,
+            file: file.object_meta,
         }))
     }
 }
 
 struct Reader {
     store: Arc<dyn ObjectStore>,
-    path: Path,
-    size: u64,
+    file: ObjectMeta,
     tail: Arc<Tail>,
     /// Dropped, it stops.
     _fetching: Option<SpawnedTask<()>>,
     footer: Option<Arc<ParquetMetaData>>,
+    footers: Footers,
     metrics: ParquetFileMetrics,
 }
 
 impl Reader {
     fn is_in_tail(&self, range: &Range<u64>) -> bool {
-        self.tail.start <= range.start && range.end <= self.size
+        self.tail.start <= range.start && range.end <= self.file.size
     }
 
     async fn slice_of_tail(&self, range: Range<u64>) -> ParquetResult<Bytes> {
@@ -175,13 +205,13 @@ impl Reader {
             .tail
             .bytes
             .get_or_try_init(|| async {
-                let whole = self.tail.start..self.size;
+                let whole = self.tail.start..self.file.size;
                 self.metrics.bytes_scanned.add((whole.end - whole.start) as usize);
-                self.store.get_range(&self.path, whole).await
+                self.store.get_range(&self.file.location, whole).await
             })
             .await
             .map_err(external)?;
-        slice_of(tail, self.tail.start, &range, &self.path)
+        slice_of(tail, self.tail.start, &range, &self.file.location)
     }
 
     async fn ranges(&self, ranges: Vec<Range<u64>>) -> ParquetResult<Vec<Bytes>> {
@@ -190,7 +220,7 @@ impl Reader {
         let mut parts = Vec::with_capacity(ranges.len());
         for range in ranges {
             parts.push(match fetched.iter().find(|(whole, _)| whole.start <= range.start && range.end <= whole.end) {
-                Some((whole, bytes)) => slice_of(bytes, whole.start, &range, &self.path)?,
+                Some((whole, bytes)) => slice_of(bytes, whole.start, &range, &self.file.location)?,
                 None => self.slice_of_tail(range).await?,
             });
         }
@@ -201,7 +231,7 @@ impl Reader {
         self.metrics.bytes_scanned.add(requests.iter().map(|range| (range.end - range.start) as usize).sum());
         futures::stream::iter(requests)
             .map(|range| async move {
-                let bytes = self.store.get_range(&self.path, range.clone()).await?;
+                let bytes = self.store.get_range(&self.file.location, range.clone()).await?;
                 Ok((range, bytes))
             })
             .buffered(RANGES_IN_FLIGHT)
@@ -240,16 +270,36 @@ impl AsyncFileReader for Reader {
             if let Some(footer) = &self.footer {
                 return Ok(footer.clone());
             }
-            let (size, footer) = (self.size, (self.size - self.tail.start) as usize);
+            let size = self.file.size;
+            let tail = (size - self.tail.start) as usize;
             let mut reader =
-                ParquetMetaDataReader::new().with_prefetch_hint(Some(footer)).with_arrow_reader_options(options);
+                ParquetMetaDataReader::new().with_prefetch_hint(Some(tail)).with_arrow_reader_options(options);
             if options.is_none() {
                 reader = reader.with_page_index_policy(PageIndexPolicy::Skip);
             }
-            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+            let mut footer = reader.load_and_finish(&mut *self, size).await?;
+            if size <= WHOLE_FILE_BYTES {
+                return Ok(Arc::new(footer));
+            }
+            if self.footers.with_pages && page_index_start(&footer).is_some_and(|start| start >= self.tail.start) {
+                reader =
+                    ParquetMetaDataReader::new_with_metadata(footer).with_page_index_policy(PageIndexPolicy::Optional);
+                reader.load_page_index(&mut *self).await?;
+                footer = reader.finish()?;
+            }
+            let footer = Arc::new(footer);
+            self.footers.keep(&self.file, &footer);
+            Ok(footer)
         }
         .boxed()
     }
+}
+
+/// Where the page index of a file begins; `None` where there is none.
+fn page_index_start(footer: &ParquetMetaData) -> Option<u64> {
+    let columns = footer.row_groups().iter().flat_map(|group| group.columns());
+    let starts = columns.flat_map(|column| [column.column_index_offset(), column.offset_index_offset()]);
+    starts.flatten().min().map(|start| start as u64)
 }
 
 fn external(error: object_store::Error) -> ParquetError {

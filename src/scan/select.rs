@@ -12,7 +12,7 @@ use super::needed::Needed;
 use super::packs::Packs;
 use super::prune::Pruner;
 use super::reader::WHOLE_FILE_BYTES;
-use crate::catalog::{LeafFile, LeafRef, LeafTable, Snapshot};
+use crate::catalog::{CountedFile, CountedFiles, Covered, LeafFile, LeafRef, Snapshot};
 use crate::data::pack::CellRows;
 use crate::error::Error;
 use crate::model::{DataFile, StorageClass};
@@ -45,19 +45,46 @@ pub struct OfLeaf {
     pub needed: Vec<Needed>,
 }
 
+/// The files of a leaf that may match, before anything else that it says of them is decoded.
+pub struct Picked {
+    pub file: LeafFile,
+    /// They ascend; `None` where all may.
+    positions: Option<Vec<u32>>,
+    /// Whether their keys match, as far as these decide.
+    are_exact: bool,
+}
+
+impl Picked {
+    /// As many files at most.
+    pub fn files(&self) -> usize {
+        self.positions.as_ref().map_or_else(|| self.file.num_files(), Vec::len)
+    }
+}
+
 impl Selector {
     /// What is needed of each of these leaves, in their order.
     pub fn of_leaves(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<OfLeaf>> + Send + use<> {
         let selector = self.clone();
-        let select = move |file: Result<LeafFile, Error>| {
+        let open = move |picked: Result<Picked>| {
             let selector = selector.clone();
-            async move { selector.of_leaf(file.map_err(external)?).await }
+            async move { selector.open(picked?).await }
         };
-        self.snapshot.leaf_files(leaves).map(select).buffered(LEAVES_AT_ONCE)
+        self.pick(leaves).map(open).buffered(LEAVES_AT_ONCE)
     }
 
-    async fn of_leaf(&self, file: LeafFile) -> Result<OfLeaf> {
-        let (table, are_exact) = self.may_match(file)?;
+    /// Which files of each of these leaves may match, in their order.
+    pub fn pick(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<Picked>> + Send + use<> {
+        let selector = self.clone();
+        self.snapshot.leaf_files(leaves).map(move |file| selector.may_match(file.map_err(external)?))
+    }
+
+    /// What is needed of the files that were picked.
+    pub async fn open(&self, Picked { file, positions, are_exact }: Picked) -> Result<OfLeaf> {
+        let table = match positions {
+            Some(positions) => file.table_of(positions),
+            None => file.table(),
+        };
+        let table = table.map_err(external)?;
         let (mut bundles, mut cells) = (Vec::new(), Vec::new());
         for listed in table.files().map_err(external)? {
             let (_, _, file) = listed.map_err(external)?;
@@ -76,22 +103,26 @@ impl Selector {
         Ok(OfLeaf { leaf, needed })
     }
 
-    /// The files of a leaf that may match, and whether their keys do. What the leaf says of others is not decoded, beyond
-    /// the columns that decide.
-    fn may_match(&self, file: LeafFile) -> Result<(LeafTable, bool)> {
+    /// The files that were picked, where the numbers in the leaf are all that a plan asks of them: see [`plain_cells`].
+    pub fn counted(&self, picked: &Picked) -> Result<Option<CountedFiles>> {
+        match picked.are_exact && self.left_out.is_empty() {
+            true => picked.file.counted(picked.positions.as_deref()).map_err(external),
+            false => Ok(None),
+        }
+    }
+
+    /// The files of a leaf that may match. No column is decoded beyond those that decide.
+    fn may_match(&self, file: LeafFile) -> Result<Picked> {
         if !self.pruner.prunes() && self.exact.is_none() {
-            return Ok((file.table().map_err(external)?, true));
+            return Ok(Picked { file, positions: None, are_exact: true });
         }
         let ranges = file.ranges(|column| self.filtered.contains(column)).map_err(external)?;
         let by_keys = self.exact.as_ref().filter(|_| self.keys_decide).and_then(|exact| exact.mask(&ranges));
-        let are_exact = by_keys.is_some();
+        let are_exact = by_keys.is_some() || self.exact.is_none();
         let mask = by_keys.map_or_else(|| self.pruner.mask(ranges), Ok)?;
         let positions: Vec<u32> = (0..).zip(mask).filter(|(_, may_match)| *may_match).map(|(row, _)| row).collect();
-        let table = match positions.len() == file.num_files() {
-            true => file.table(),
-            false => file.table_of(positions),
-        };
-        Ok((table.map_err(external)?, are_exact))
+        let are_all = positions.len() == file.num_files();
+        Ok(Picked { file, positions: (!are_all).then_some(positions), are_exact })
     }
 
     /// Of each bundle the cells that match, as the scan of a cell's file would decide; bundles without one drop out.
@@ -127,6 +158,21 @@ impl Selector {
         let looked = needed.into_iter().map(|needed| needed.look_inside(&self.pruner, &self.schema));
         looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
     }
+}
+
+/// Those of these storage classes; `None` unless each is of one cell and can be read as it is.
+pub fn plain_cells<'a>(files: &'a CountedFiles, classes: &[StorageClass]) -> Result<Option<Vec<CountedFile<'a>>>> {
+    let mut files = files.files().map_err(external)?;
+    let is_plain = |CountedFile { covered, storage_class, .. }: &CountedFile<'_>| {
+        let Covered { tenants, event_types, dates, .. } = covered;
+        let is_cell = tenants.single().is_some() && event_types.single().is_some() && dates.single().is_some();
+        is_cell && !storage_class.is_archived()
+    };
+    if !files.iter().all(is_plain) {
+        return Ok(None);
+    }
+    files.retain(|file| classes.contains(&file.storage_class));
+    Ok(Some(files))
 }
 
 /// A file that is no bundle has one value of each key.

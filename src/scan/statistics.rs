@@ -1,5 +1,7 @@
 //! What rows are like before any is read, in DataFusion's words: exact, because the catalog knows every cell.
 
+use std::sync::{Arc, LazyLock};
+
 use arrow::datatypes::FieldRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -8,6 +10,8 @@ use super::needed::Needed;
 use super::prune::KEY_COLUMNS;
 use crate::catalog::Covered;
 use crate::model::days_of_date;
+
+static UTC: LazyLock<Arc<str>> = LazyLock::new(|| "UTC".into());
 
 /// Columns that are never null, whatever a file says of them.
 pub fn is_never_null(column: &str) -> bool {
@@ -53,7 +57,7 @@ impl<'a> Summary<'a> {
     fn column(&self, name: &str) -> ColumnStatistics {
         let date = |date| ScalarValue::Date32(Some(days_of_date(date)));
         let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
-        let time = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
+        let time = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some(UTC.clone()));
         let mut column = ColumnStatistics::new_unknown();
         if is_never_null(name) {
             column.null_count = Precision::Exact(0);

@@ -21,7 +21,6 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use futures::TryStreamExt;
 
 use super::bundles::bundle_groups;
 use super::exact::Exact;
@@ -30,13 +29,13 @@ use super::keys::KeysExec;
 use super::leaves::LeafSource;
 use super::needed::Needed;
 use super::packs::Packs;
-use super::planned::PlannedFiles;
 use super::prune::{KEY_COLUMNS, Pruner};
 use super::reader::Readers;
 use super::report::{ScanLog, ScanReport};
-use super::select::{OfLeaf, Selector, external};
+use super::select::Selector;
+use super::selected::{FEW_FILES, Many, Part, Selected};
 use super::statistics::Summary;
-use crate::catalog::{LeafRef, Snapshot, Totals};
+use crate::catalog::{Snapshot, Totals};
 use crate::model::{Schema, StorageClass};
 
 /// The events of one version of the archive.
@@ -56,29 +55,13 @@ pub struct EventsTable {
     log: ScanLog,
 }
 
-/// Beyond so many a scan does not hold its files: each leaf's are looked for when they are read.
-const FEW_FILES: usize = 4_096;
-
-/// What pruning left.
-enum Selected {
-    Few(Vec<Needed>),
-    Many(Box<Many>),
-}
-
-/// More files than are held, summed up.
-#[derive(Default)]
-struct Many {
-    /// Where data is read, bundles apart from cells' files.
-    parts: [Part; 2],
-    planned: PlannedFiles,
-}
-
-#[derive(Default)]
-struct Part {
-    leaves: Vec<LeafRef>,
-    files: usize,
-    /// Of the columns as SQL sees them; `None` where there are no files.
-    statistics: Option<Statistics>,
+/// How the rows of files are read.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Columns are decoded for the rows alone that pass the filters.
+    late: bool,
+    /// Filters may rule out pages.
+    by_page: bool,
 }
 
 impl EventsTable {
@@ -150,41 +133,11 @@ impl EventsTable {
         })
     }
 
-    /// What is needed of the leaves that may match, as far as `limit` rows; `columns` are read of it, and where there are
-    /// none the catalog's word is enough.
+    /// What is needed of the leaves that may match: see [`Selected::of`].
     async fn select(&self, selector: &Selector, columns: Option<&[&str]>, limit: Option<usize>) -> Result<Selected> {
-        let leaves = &self.snapshot.root().leaves;
-        let kept = selector.pruner.mask(leaves.ranges().map_err(external)?)?;
-        let files_total = leaves.files();
-        let leaves = leaves.pick(kept.into_iter().enumerate().filter(|(_, kept)| *kept).map(|(row, _)| row));
-        let mut report = ScanReport {
-            files_total,
-            files_after_root: leaves.iter().map(|leaf| leaf.files).sum(),
-            files_after_leaf: 0,
-        };
-        let (mut few, mut many, mut rows) = (Vec::new(), None, 0);
-        let mut stream = Box::pin(selector.of_leaves(leaves));
-        while limit.is_none_or(|limit| rows < limit as u64)
-            && let Some(OfLeaf { leaf, needed }) = stream.try_next().await?
-        {
-            report.files_after_leaf += needed.len() as u64;
-            rows += needed.iter().flat_map(Needed::runs).map(|run| run.rows).sum::<u64>();
-            few.push(OfLeaf { leaf, needed });
-            if many.is_some() || few.iter().map(|of_leaf| of_leaf.needed.len()).sum::<usize>() > FEW_FILES {
-                let many = many.get_or_insert_with(Many::default);
-                for OfLeaf { leaf, needed } in few.drain(..) {
-                    many.add(selector, leaf, needed, columns).await?;
-                }
-            }
-        }
+        let (selected, report) = Selected::of(selector, columns, limit).await?;
         self.log.add(report);
-        Ok(match many {
-            Some(many) => Selected::Many(Box::new(many)),
-            None => {
-                let needed = few.into_iter().flat_map(|of_leaf| of_leaf.needed);
-                Selected::Few(first(needed, limit.map_or(u64::MAX, |limit| limit as u64)))
-            }
-        })
+        Ok(selected)
     }
 
     /// The identities of events that may match `filters`, which read nothing else; `None` where there are none.
@@ -205,6 +158,8 @@ impl EventsTable {
         let columns: Vec<&str> = read.fields().iter().map(|field| field.name().as_str()).collect();
         // Where filters read every column there is nothing to save, and to evaluate them batch by batch is faster.
         let late = columns.iter().any(|&column| !KEY_COLUMNS.contains(&column) && !selector.filtered.contains(column));
+        let by_page = selector.filtered.iter().any(|column| !KEY_COLUMNS.contains(&column.as_str()));
+        let how = Reading { late, by_page };
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
         let selector = Selector { left_out, ..selector };
         let partitions = state.config().target_partitions();
@@ -216,17 +171,17 @@ impl EventsTable {
                 for (needed, are_bundles) in [(cells, false), (bundles, true)] {
                     if !needed.is_empty() {
                         let statistics = Summary::of_all(&needed).statistics(self.sql_schema.fields());
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection, late)?.with_limit(limit);
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection, how)?.with_limit(limit);
                         let groups = self.groups(are_bundles, &columns, partitions)(&needed);
                         plans.push(DataSourceExec::from_data_source(scan.with_file_groups(groups).build()));
                     }
                 }
             }
             Selected::Many(many) => {
-                let Many { parts, mut planned } = *many;
+                let Many { parts, mut planned, .. } = *many;
                 for (Part { leaves, statistics, .. }, are_bundles) in parts.into_iter().zip([false, true]) {
                     if let Some(statistics) = statistics {
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection, late)?.build();
+                        let scan = self.scan_of(state, are_bundles, &statistics, projection, how)?.build();
                         let groups = self.groups(are_bundles, &columns, 1);
                         let planned = std::mem::take(&mut planned);
                         let source =
@@ -261,15 +216,14 @@ impl EventsTable {
         }
     }
 
-    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them. `late` columns are decoded
-    /// for the rows that pass the filters alone.
+    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them.
     fn scan_of(
         &self,
         state: &dyn Session,
         are_bundles: bool,
         statistics: &Statistics,
         projection: Option<&Vec<usize>>,
-        late: bool,
+        how: Reading,
     ) -> Result<FileScanConfigBuilder> {
         let store = self.snapshot.store();
         let url = ObjectStoreUrl::parse("tier://archive")?;
@@ -279,7 +233,7 @@ impl EventsTable {
             ..TableParquetOptions::default()
         };
         // Not in the session: what that has on is on for every scan.
-        options.global.pushdown_filters = late;
+        options.global.pushdown_filters = how.late;
         let all: Vec<usize> = (0..self.sql_schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let mut statistics = statistics.clone();
@@ -290,9 +244,11 @@ impl EventsTable {
                 (&self.cell_schema, self.source_columns(projection))
             }
         };
+        let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let readers = Readers::new(store.object_store(), footers, how.by_page);
         let source = ParquetSource::new(schema.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(Readers::new(store.object_store())));
+            .with_parquet_file_reader_factory(Arc::new(readers));
         let scan = FileScanConfigBuilder::new(url, Arc::new(source));
         scan.with_statistics(statistics).with_projection_indices(Some(projection))
     }
@@ -416,49 +372,4 @@ fn reads_only_keys(filter: &Expr) -> bool {
 /// Whether the catalog has ranges of one of its columns.
 fn reads_ranges(filter: &Expr) -> bool {
     filter.column_refs().iter().any(|column| KEY_COLUMNS.contains(&column.name.as_str()) || column.name == "ts")
-}
-
-/// As many as have `limit` rows.
-fn first(needed: impl Iterator<Item = Needed>, limit: u64) -> Vec<Needed> {
-    let mut rows = 0;
-    let is_wanted = |needed: &Needed| {
-        let is_wanted = rows < limit;
-        rows += needed.runs().map(|run| run.rows).sum::<u64>();
-        is_wanted
-    };
-    needed.take_while(is_wanted).collect()
-}
-
-impl Many {
-    async fn add(
-        &mut self,
-        selector: &Selector,
-        leaf: LeafRef,
-        mut needed: Vec<Needed>,
-        columns: Option<&[&str]>,
-    ) -> Result<()> {
-        let [cells, bundles] = &mut self.parts;
-        let Some(columns) = columns else { return cells.add(leaf, &needed, &selector.schema) };
-        needed = selector.look_inside(needed).await?;
-        self.planned.add_needed(&needed, columns);
-        let (of_bundles, of_cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
-        cells.add(leaf.clone(), &of_cells, &selector.schema)?;
-        bundles.add(leaf, &of_bundles, &selector.schema)
-    }
-}
-
-impl Part {
-    fn add(&mut self, leaf: LeafRef, needed: &[Needed], schema: &SchemaRef) -> Result<()> {
-        if needed.is_empty() {
-            return Ok(());
-        }
-        self.leaves.push(leaf);
-        self.files += needed.len();
-        let more = Summary::of_all(needed).statistics(schema.fields());
-        self.statistics = Some(match self.statistics.take() {
-            Some(known) => Statistics::try_merge_iter([&known, &more], schema)?,
-            None => more,
-        });
-        Ok(())
-    }
 }

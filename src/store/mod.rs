@@ -239,11 +239,11 @@ impl Store {
     /// The full key of a path relative to the root.
     pub fn object_path(&self, path: &str) -> Path {
         // `parse`, not `from`: key folders are percent-encoded already and must not be encoded again.
-        let relative = Path::parse(path).expect("paths come from the layout, which makes only valid ones");
-        if self.prefix.as_ref().is_empty() {
-            return relative;
-        }
-        Path::parse(format!("{}/{}", self.prefix, relative)).expect("two valid paths joined")
+        let parsed = match self.prefix.as_ref() {
+            "" => Path::parse(path),
+            prefix => Path::parse([prefix, path].join("/")),
+        };
+        parsed.expect("paths come from the layout, which makes only valid ones")
     }
 
     pub async fn get(&self, path: &str) -> Result<Bytes> {

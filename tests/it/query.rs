@@ -11,7 +11,7 @@ use tier::context::Context;
 use tier::error::Kind;
 use tier::model::{KeyRange, Schema, days_of_date};
 use tier::query::{self, AsOf, Engine, QuerySettings};
-use tier::store::Store;
+use tier::store::{Requests, Store};
 
 use crate::support::ask::{ask, ask_with, fail, full, table};
 use crate::support::dice::Dice;
@@ -186,8 +186,8 @@ async fn a_small_file_is_one_get_even_with_bloom_filter_and_page_index() {
     assert_eq!(report.requests.get, 2 + 1 + 8);
 }
 
-#[tokio::test]
-async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
+/// An archive of one file of twenty row groups, most of which is noise that no question reads.
+async fn large_file_archive() -> (Context, Snapshot) {
     let ctx = context(Store::memory());
     let mut random = Dice(5);
     let rows: Vec<Row> = (0..20_000)
@@ -198,6 +198,12 @@ async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
         })
         .collect();
     let snapshot = append(&ctx, None, &full_schema(), &rows).await;
+    (ctx, snapshot)
+}
+
+#[tokio::test]
+async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
+    let (ctx, snapshot) = large_file_archive().await;
     let size = snapshot.root().leaves[0].size_bytes;
     let (answer, report) = ask(&ctx, "SELECT sum(amount) AS total FROM events").await;
     assert_eq!(answer, "total\n10000.0");
@@ -207,6 +213,27 @@ async fn of_a_large_file_only_the_end_and_the_needed_columns_are_read() {
     let (answer, report) = ask(&ctx, "SELECT userId, length(payload) AS n FROM events WHERE event_id = '012345'").await;
     assert_eq!(answer, "userId | n\n | 128");
     assert!(report.requests.get <= 3 + 8 && report.bytes_read < size / 4, "{report:?} of {size}");
+}
+
+#[tokio::test]
+async fn the_footer_of_a_large_file_is_read_once_in_a_session() {
+    let (ctx, _) = large_file_archive().await;
+    for sql in ["SELECT sum(amount) FROM events", "SELECT payload FROM events WHERE event_id = '012345'"] {
+        let mut engine = Engine::open(&ctx, &QuerySettings::default()).await.unwrap();
+        let mut read = Vec::new();
+        for _ in 0..3 {
+            let before = ctx.store.requests();
+            engine = engine.again().await.unwrap();
+            let statement = engine.parse(sql).unwrap().remove(0).unwrap();
+            let mut answer = engine.run(statement).await.unwrap();
+            answer.collect().await.unwrap();
+            let Requests { get, bytes_read, .. } = ctx.store.requests().since(&before);
+            read.push((get, bytes_read));
+        }
+        let [first, second, third] = read[..] else { panic!("{read:?}") };
+        assert!(second.0 <= first.0 && second.1 + (64 << 10) < first.1, "{sql}: {read:?}");
+        assert_eq!(second, third, "{sql}");
+    }
 }
 
 #[tokio::test]
