@@ -62,16 +62,19 @@ impl LeafFile {
         Ok(LeafTable { leaf: self.leaf, batch, positions: Some(positions) })
     }
 
-    /// With what counts of the files at these positions, which ascend, or of all; `None` where one has a copy of its footer,
-    /// which tells more of it than the leaf.
+    /// With what counts of the files at these positions, which ascend, or of all; `None` unless each is of one cell, can be
+    /// read as it is, and has no copy of its footer, which tells more of it than the leaf.
     pub fn counted(&self, positions: Option<&[u32]>) -> Result<Option<CountedFiles>> {
-        if self.encoded.has_column("pack_path") {
+        let has_column = |name: &str| self.encoded.has_column(name);
+        if has_column("pack_path") || !ranges::are_of_one_cell(has_column) {
             return Ok(None);
         }
         let batch = self.encoded.rows(positions, |name| !NOT_COUNTED.contains(&name)).with_context(|| self.phrase())?;
         let position = |row: usize| positions.map_or(row as u32, |positions| positions[row]);
-        let alive = (0..batch.num_rows()).filter(|&row| !self.leaf.deleted.contains(position(row))).collect();
-        Ok(Some(CountedFiles { batch, alive }))
+        let is_alive = |row: &usize| !self.leaf.deleted.contains(position(*row));
+        let alive = (0..batch.num_rows()).filter(is_alive).collect();
+        let files = CountedFiles { batch, alive };
+        Ok(files.are_readable()?.then_some(files))
     }
 
     pub fn leaf(&self) -> &LeafRef {
@@ -119,6 +122,12 @@ impl CountedFiles {
             })
         };
         self.alive.iter().map(file).collect()
+    }
+
+    fn are_readable(&self) -> Result<bool> {
+        let class = table::texts(&self.batch, "storage_class")?;
+        let is_archived = |&row: &usize| class(row).parse().map(StorageClass::is_archived);
+        self.alive.iter().try_fold(true, |are, row| Ok(are && !is_archived(row)?))
     }
 }
 

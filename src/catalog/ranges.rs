@@ -107,6 +107,11 @@ pub fn without_repeated(mut columns: Vec<(&'static str, ArrayRef)>) -> Vec<(&'st
     columns
 }
 
+/// Whether each row of a file that has these columns is of one value of each key.
+pub fn are_of_one_cell(has_column: impl Fn(&str) -> bool) -> bool {
+    [TENANTS, EVENT_TYPES, DATES].iter().all(|[_, max]| !has_column(max))
+}
+
 /// The name of the column of greatest values: that of the least ones where it repeats them.
 fn greatest(batch: &RecordBatch, [min, max]: [&'static str; 2]) -> &'static str {
     if batch.column_by_name(max).is_some() { max } else { min }

@@ -43,6 +43,11 @@ impl Needed {
         whole.into_iter().chain(self.slices.iter().flatten().map(Covered::from))
     }
 
+    /// In those runs.
+    pub fn rows(&self) -> u64 {
+        self.runs().map(|run| run.rows).sum()
+    }
+
     /// Reads the footer, where it is at hand, and drops the row groups that cannot match; `None` where that leaves none.
     pub fn look_inside(mut self, pruner: &Pruner, schema: &SchemaRef) -> Result<Option<Self>> {
         let Some(end) = self.end.take() else { return Ok(Some(self)) };

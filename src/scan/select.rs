@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::exact::Exact;
 use super::needed::Needed;
 use super::packs::Packs;
 use super::prune::Pruner;
 use super::reader::WHOLE_FILE_BYTES;
-use crate::catalog::{CountedFile, CountedFiles, Covered, LeafFile, LeafRef, Snapshot};
+use crate::catalog::{CountedFiles, LeafFile, LeafRef, Snapshot};
 use crate::data::pack::CellRows;
 use crate::error::Error;
 use crate::model::{DataFile, StorageClass};
@@ -54,6 +54,19 @@ pub struct Picked {
     are_exact: bool,
 }
 
+/// What a sum over a leaf's files is made from.
+pub enum Summed {
+    /// Each is of one cell, can be read as it is, and is needed whole.
+    Counted(LeafRef, CountedFiles),
+    Opened(OfLeaf),
+}
+
+impl OfLeaf {
+    pub fn rows(&self) -> u64 {
+        self.needed.iter().map(Needed::rows).sum()
+    }
+}
+
 impl Picked {
     /// As many files at most.
     pub fn files(&self) -> usize {
@@ -79,7 +92,25 @@ impl Selector {
     }
 
     /// What is needed of the files that were picked.
-    pub async fn open(&self, Picked { file, positions, are_exact }: Picked) -> Result<OfLeaf> {
+    pub async fn open_all(&self, picked: Vec<Picked>) -> Result<Vec<OfLeaf>> {
+        let opened = futures::stream::iter(picked).map(|picked| self.open(picked));
+        opened.buffered(LEAVES_AT_ONCE).try_collect().await
+    }
+
+    /// As [`Selector::open_all`] of files that nobody asks the names of.
+    pub fn summed(&self, picked: impl Stream<Item = Result<Picked>>) -> impl Stream<Item = Result<Summed>> {
+        let sum = |picked: Result<Picked>| async {
+            let picked = picked?;
+            match self.counted(&picked)? {
+                Some(files) => Ok(Summed::Counted(picked.file.leaf().clone(), files)),
+                None => self.open(picked).await.map(Summed::Opened),
+            }
+        };
+        picked.map(sum).buffered(LEAVES_AT_ONCE)
+    }
+
+    /// What is needed of the files that were picked.
+    async fn open(&self, Picked { file, positions, are_exact }: Picked) -> Result<OfLeaf> {
         let table = match positions {
             Some(positions) => file.table_of(positions),
             None => file.table(),
@@ -103,8 +134,8 @@ impl Selector {
         Ok(OfLeaf { leaf, needed })
     }
 
-    /// The files that were picked, where the numbers in the leaf are all that a plan asks of them: see [`plain_cells`].
-    pub fn counted(&self, picked: &Picked) -> Result<Option<CountedFiles>> {
+    /// The files that were picked, where the numbers in the leaf are all that a sum asks of them.
+    fn counted(&self, picked: &Picked) -> Result<Option<CountedFiles>> {
         match picked.are_exact && self.left_out.is_empty() {
             true => picked.file.counted(picked.positions.as_deref()).map_err(external),
             false => Ok(None),
@@ -158,21 +189,6 @@ impl Selector {
         let looked = needed.into_iter().map(|needed| needed.look_inside(&self.pruner, &self.schema));
         looked.filter_map(|needed| needed.transpose()).collect::<Result<_, Error>>().map_err(external)
     }
-}
-
-/// Those of these storage classes; `None` unless each is of one cell and can be read as it is.
-pub fn plain_cells<'a>(files: &'a CountedFiles, classes: &[StorageClass]) -> Result<Option<Vec<CountedFile<'a>>>> {
-    let mut files = files.files().map_err(external)?;
-    let is_plain = |CountedFile { covered, storage_class, .. }: &CountedFile<'_>| {
-        let Covered { tenants, event_types, dates, .. } = covered;
-        let is_cell = tenants.single().is_some() && event_types.single().is_some() && dates.single().is_some();
-        is_cell && !storage_class.is_archived()
-    };
-    if !files.iter().all(is_plain) {
-        return Ok(None);
-    }
-    files.retain(|file| classes.contains(&file.storage_class));
-    Ok(Some(files))
 }
 
 /// A file that is no bundle has one value of each key.

@@ -1,14 +1,14 @@
 //! What pruning leaves of the catalog for one scan: few files, which are held, or many, which are summed up.
 
 use datafusion::common::{Result, Statistics};
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::needed::Needed;
 use super::planned::PlannedFiles;
 use super::report::ScanReport;
-use super::select::{OfLeaf, Picked, Selector, external, plain_cells};
+use super::select::{OfLeaf, Picked, Selector, Summed, external};
 use super::statistics::Summary;
-use crate::catalog::LeafRef;
+use crate::catalog::{CountedFiles, LeafRef};
 
 /// Beyond so many a scan does not hold its files: each leaf's are looked for when they are read.
 pub const FEW_FILES: usize = 4_096;
@@ -30,6 +30,7 @@ pub struct Many {
     pub planned: PlannedFiles,
     /// Before their footers were looked at.
     files: u64,
+    rows: u64,
 }
 
 #[derive(Default)]
@@ -53,40 +54,28 @@ impl Selected {
         let files_total = leaves.files();
         let leaves = leaves.pick(kept.into_iter().enumerate().filter(|(_, kept)| *kept).map(|(row, _)| row));
         let files_after_root = leaves.iter().map(|leaf| leaf.files).sum();
-        let (mut waiting, mut few, mut many) = (Vec::new(), Vec::new(), None);
-        let (mut files, mut rows) = (0, 0);
+        let report = |files_after_leaf| ScanReport { files_total, files_after_root, files_after_leaf };
+        let (mut few, mut waiting, mut files, mut rows) = (Vec::new(), Vec::new(), 0, 0);
         let mut stream = Box::pin(selector.pick(leaves));
         while limit.is_none_or(|limit| rows < limit as u64)
             && let Some(picked) = stream.try_next().await?
         {
             files += picked.files();
             waiting.push(picked);
-            if many.is_some() || files > FEW_FILES {
-                let many = many.get_or_insert_with(Many::default);
-                for of_leaf in few.drain(..) {
-                    many.add(selector, of_leaf, columns).await?;
-                }
-                for picked in waiting.drain(..) {
-                    many.add_picked(selector, picked, columns).await?;
-                }
-            } else if limit.is_some()
-                || waiting.iter().map(|picked| picked.file.leaf().leaf_bytes).sum::<u64>() > WAITING_BYTES
-            {
-                for picked in waiting.drain(..) {
-                    let of_leaf = selector.open(picked).await?;
-                    rows += of_leaf.needed.iter().flat_map(Needed::runs).map(|run| run.rows).sum::<u64>();
-                    few.push(of_leaf);
-                }
+            if files > FEW_FILES {
+                let rest = futures::stream::iter(waiting).map(Ok).chain(stream);
+                let many = Many::of(selector, few, rest, columns, limit).await?;
+                let report = report(many.files);
+                return Ok((Selected::Many(Box::new(many)), report));
+            }
+            let waiting_bytes: u64 = waiting.iter().map(|picked: &Picked| picked.file.leaf().leaf_bytes).sum();
+            if limit.is_some() || waiting_bytes > WAITING_BYTES {
+                let opened = selector.open_all(std::mem::take(&mut waiting)).await?;
+                rows += opened.iter().map(OfLeaf::rows).sum::<u64>();
+                few.extend(opened);
             }
         }
-        let report = |files_after_leaf| ScanReport { files_total, files_after_root, files_after_leaf };
-        if let Some(many) = many {
-            let report = report(many.files);
-            return Ok((Selected::Many(Box::new(many)), report));
-        }
-        for picked in waiting {
-            few.push(selector.open(picked).await?);
-        }
+        few.extend(selector.open_all(waiting).await?);
         let report = report(few.iter().map(|of_leaf| of_leaf.needed.len() as u64).sum());
         let needed = few.into_iter().flat_map(|of_leaf| of_leaf.needed);
         Ok((Selected::Few(first(needed, limit.map_or(u64::MAX, |limit| limit as u64))), report))
@@ -98,27 +87,54 @@ fn first(needed: impl Iterator<Item = Needed>, limit: u64) -> Vec<Needed> {
     let mut rows = 0;
     let is_wanted = |needed: &Needed| {
         let is_wanted = rows < limit;
-        rows += needed.runs().map(|run| run.rows).sum::<u64>();
+        rows += needed.rows();
         is_wanted
     };
     needed.take_while(is_wanted).collect()
 }
 
 impl Many {
-    async fn add_picked(&mut self, selector: &Selector, picked: Picked, columns: Option<&[&str]>) -> Result<()> {
-        if let Some(counted) = selector.counted(&picked)?
-            && let Some(files) = plain_cells(&counted, &selector.classes)?
-        {
-            self.files += files.len() as u64;
-            if columns.is_some() {
-                files.iter().for_each(|file| self.planned.add_counted(file));
-            }
-            let bytes = files.iter().map(|file| file.size_bytes).sum();
-            let summary = Summary::new(files.iter().map(|file| file.covered.clone()), bytes);
-            return self.parts[0].add(picked.file.leaf().clone(), files.len(), &summary, selector);
+    /// Of these leaves and the rest, as far as `limit` rows.
+    async fn of(
+        selector: &Selector,
+        few: Vec<OfLeaf>,
+        rest: impl Stream<Item = Result<Picked>>,
+        columns: Option<&[&str]>,
+        limit: Option<usize>,
+    ) -> Result<Self> {
+        let mut many = Many::default();
+        for of_leaf in few {
+            many.add(selector, of_leaf, columns).await?;
         }
-        let of_leaf = selector.open(picked).await?;
-        self.add(selector, of_leaf, columns).await
+        let mut rest = Box::pin(selector.summed(rest));
+        while limit.is_none_or(|limit| many.rows < limit as u64)
+            && let Some(summed) = rest.try_next().await?
+        {
+            match summed {
+                Summed::Counted(leaf, files) => many.add_counted(selector, leaf, &files, columns)?,
+                Summed::Opened(of_leaf) => many.add(selector, of_leaf, columns).await?,
+            }
+        }
+        Ok(many)
+    }
+
+    fn add_counted(
+        &mut self,
+        selector: &Selector,
+        leaf: LeafRef,
+        files: &CountedFiles,
+        columns: Option<&[&str]>,
+    ) -> Result<()> {
+        let files: Vec<_> = files.files().map_err(external)?;
+        let files: Vec<_> = files.iter().filter(|file| selector.classes.contains(&file.storage_class)).collect();
+        self.files += files.len() as u64;
+        self.rows += files.iter().map(|file| file.covered.rows).sum::<u64>();
+        if columns.is_some() {
+            files.iter().for_each(|file| self.planned.add_counted(file));
+        }
+        let bytes = files.iter().map(|file| file.size_bytes).sum();
+        let summary = Summary::new(files.iter().map(|file| file.covered.clone()), bytes);
+        self.parts[0].add(leaf, files.len(), &summary, selector)
     }
 
     async fn add(
@@ -128,6 +144,7 @@ impl Many {
         columns: Option<&[&str]>,
     ) -> Result<()> {
         self.files += needed.len() as u64;
+        self.rows += needed.iter().map(Needed::rows).sum::<u64>();
         let [cells, bundles] = &mut self.parts;
         let Some(columns) = columns else {
             return cells.add(leaf, needed.len(), &Summary::of_all(&needed), selector);

@@ -23,6 +23,7 @@ mod minio;
 mod minio_tiers;
 mod moto;
 mod placements;
+mod planning;
 mod query;
 mod query_output;
 mod readers;
