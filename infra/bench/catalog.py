@@ -11,7 +11,7 @@ from pathlib import Path
 
 import measure
 
-RUNS = 7
+RUNS = 5
 LATENCY_MS = 40
 QUESTIONS = ["tenant-3y", "tenant-30d", "largest-3y", "largest-limit", "type-1y", "day", "count"]
 COLUMNS = ["requests", "bytes", "ms", "cpu_ms", "again_ms", "again_cpu_ms", "memory_mb", "program_mb", "files"]

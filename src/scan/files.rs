@@ -21,9 +21,6 @@ use crate::store::Store;
 /// Statistics per file help `ORDER BY ts LIMIT n` skip files; beyond this many files their memory is not worth it.
 const FILES_WITH_STATISTICS: usize = 10_000;
 
-/// Where a group reads so many of the largest file, or more, cutting files would make the groups hardly more equal.
-const FILES_OF_A_SHARE: u64 = 16;
-
 /// The columns inside a cell's file, then the keys it stands for. Strings are views: what DataFusion reads fastest.
 pub fn table_schema(schema: &Schema) -> TableSchema {
     let columns = schema.columns().iter().map(|column| {
@@ -61,7 +58,6 @@ pub fn cell_groups(
     groups: usize,
 ) -> Vec<FileGroup> {
     let with_statistics = needed.len() <= FILES_WITH_STATISTICS;
-    let share_work = share_work_whole(needed, groups);
     let files = needed.iter().map(|needed| {
         let mut file = cell_file(store, needed, columns);
         if with_statistics {
@@ -69,21 +65,10 @@ pub fn cell_groups(
             let columns = table.file_schema().fields().iter().chain(table.table_partition_cols());
             file.statistics = Some(Arc::new(summary.statistics(columns)));
         }
-        if share_work {
-            // A range keeps DataFusion from cutting files by bytes, for which it copies all that is known of them.
-            file = file.with_range(0, needed.file.size_bytes as i64);
-        }
         file
     });
     let groups = dealt(files, needed.len(), groups);
     if store.location().is_remote() { in_turn(groups) } else { groups }
-}
-
-/// Whether so many groups can share the work without a file being cut.
-fn share_work_whole(needed: &[Needed], groups: usize) -> bool {
-    let sizes = || needed.iter().map(|needed| needed.file.size_bytes);
-    let share = sizes().sum::<u64>() / groups.max(1) as u64;
-    sizes().max().is_some_and(|largest| largest * FILES_OF_A_SHARE <= share)
 }
 
 /// The files in turn to each group.
