@@ -72,6 +72,8 @@ fn peak_kb(tier: &Tier, args: &[&str]) -> (u64, String) {
     let mut peak = 0;
     let code = loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
+        // Until it has become the program, a process that was just spawned shows the memory of the one that spawned it.
+        let text = if text.starts_with("Name:\ttier\n") { text } else { String::new() };
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let seen = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
         peak = peak.max(seen.unwrap_or(0));
