@@ -140,7 +140,8 @@ local.location=/
 delta.register-table-procedure.enabled=true
 CONFIG
     # No address of this machine but 127.0.0.1.
-    nice "$java" -Xmx1200m -XX:+UseG1GC -Djdk.attach.allowAttachSelf=true -Dfile.encoding=UTF-8 \
+    # Its logs go below the folder that it is started in.
+    env -C "$work" nice "$java" -Xmx1200m -XX:+UseG1GC -Djdk.attach.allowAttachSelf=true -Dfile.encoding=UTF-8 \
         -XX:+EnableDynamicAgentLoading --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow \
         -Dconfig="$work/etc/config.properties" -Dnode.environment=test -Dnode.id=n1 -Dnode.bind-ip=127.0.0.1 \
         -Dnode.internal-address=127.0.0.1 -Dnode.data-dir="$work/data" -Dplugin.dir="$server/plugin" \
