@@ -112,8 +112,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads a value and hands it over. What is most of them is made right where it is taken: one that was returned would
-    /// be written to memory and read back at once in other pieces, which a processor waits for. That took a twentieth of
-    /// an archive run.
+    /// be written to memory and read back at once in other pieces, which a processor waits for.
     #[inline]
     fn value<T>(&mut self, take: impl FnOnce(Scalar<'a>) -> T) -> Result<T, Unusual> {
         Ok(match self.peek().ok_or(Unusual)? {

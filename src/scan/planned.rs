@@ -169,15 +169,7 @@ impl PlannedFiles {
     }
 
     fn add_all(&mut self, other: &PlannedFiles) {
-        for (class, taken) in &other.by_class {
-            let sum = self.by_class.entry(*class).or_default();
-            sum.files += taken.files;
-            sum.requests += taken.requests;
-            sum.bytes += taken.bytes;
-        }
-        self.files += other.files;
-        self.requests += other.requests;
-        self.bytes += other.bytes;
+        other.by_class.iter().for_each(|(class, taken)| self.take(*class, *taken));
         self.rows += other.rows;
         self.months.extend(&other.months);
         self.dates.extend(&other.dates);
@@ -200,11 +192,12 @@ impl PlannedFiles {
     /// A file of one cell, which can be read, is read whole.
     pub fn add_counted(&mut self, file: &CountedFile<'_>) {
         let requests = requests_of_unopened(file.size_bytes);
-        self.take(file.storage_class, Taken { files: 1, requests, bytes: file.size_bytes }, file.covered.rows);
+        self.take(file.storage_class, Taken { files: 1, requests, bytes: file.size_bytes });
+        self.rows += file.covered.rows;
         self.add_day(file.covered.dates.min);
     }
 
-    fn take(&mut self, class: StorageClass, taken: Taken, rows: u64) {
+    fn take(&mut self, class: StorageClass, taken: Taken) {
         let class = self.by_class.entry(class).or_default();
         class.files += taken.files;
         class.requests += taken.requests;
@@ -212,13 +205,13 @@ impl PlannedFiles {
         self.files += taken.files;
         self.requests += taken.requests;
         self.bytes += taken.bytes;
-        self.rows += rows;
     }
 
     fn add(&mut self, share: &Share, is_new: bool) {
         let file = &share.file;
         let taken = Taken { files: u64::from(is_new), requests: share.requests, bytes: share.bytes };
-        self.take(file.storage_class, taken, share.rows);
+        self.take(file.storage_class, taken);
+        self.rows += share.rows;
         match &share.keys {
             Some(keys) => {
                 self.months.extend([file.dates.min.first_of_month(), file.dates.max.first_of_month()]);

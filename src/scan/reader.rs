@@ -81,9 +81,9 @@ struct Tails {
 }
 
 impl Readers {
-    /// `kept` are the footers that the session has read. A scan that is `filtered` looks at page indexes.
-    pub fn new(store: Arc<dyn ObjectStore>, kept: Arc<FileMetadataCache>, filtered: bool) -> Self {
-        let footers = Footers { kept, with_pages: filtered };
+    /// `kept` are the footers that the session has read, wanted `with_pages` where filters may rule out some.
+    pub fn new(store: Arc<dyn ObjectStore>, kept: Arc<FileMetadataCache>, with_pages: bool) -> Self {
+        let footers = Footers { kept, with_pages };
         Readers { store, footers, tails: Mutex::default(), room: ahead::room() }
     }
 
