@@ -267,7 +267,10 @@ impl Snapshot {
     }
 
     /// These leaves one after the other, of which some are fetched ahead.
-    pub fn leaf_files(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<LeafFile>> + Send + use<> {
+    pub fn leaf_files<L>(&self, leaves: L) -> impl Stream<Item = Result<LeafFile>> + Send + use<L>
+    where
+        L: IntoIterator<Item = LeafRef, IntoIter: Send>,
+    {
         let store = self.store.clone();
         let read = move |leaf: LeafRef| {
             let store = store.clone();

@@ -23,9 +23,6 @@ pub const SCHEMA: &str = "archive";
 /// Files read side by side from a store that answers slowly and many at once, whatever the number of cores.
 const REMOTE_READS_IN_FLIGHT: usize = 16;
 
-/// Fewer bytes than this are not worth cutting files into ranges for: each range opens its file anew.
-const BYTES_WORTH_CUTTING: usize = 16 << 20;
-
 /// Named in the message when memory runs out.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
@@ -79,7 +76,6 @@ fn config(ctx: &Ctx, memory_bytes: usize) -> SessionConfig {
     options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES.min(memory_bytes / (4 * partitions));
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.parquet.reorder_filters = true;
-    options.optimizer.repartition_file_min_size = BYTES_WORTH_CUTTING;
     options.sql_parser.collect_spans = true;
     config
 }

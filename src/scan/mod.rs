@@ -20,6 +20,8 @@
 //!
 //! Up to a few thousand files are held by the plan. Of more it holds sums only, and reads their leaves once more when it
 //! runs, each in its turn: memory does not grow with them. A limit ends the search where the catalog knows of enough rows.
+//! Where the first rows of an order by keys or time are wanted, files and leaves come in that order, and those that cannot
+//! have any of them by then are skipped.
 //!
 //! # Cost
 //! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET, on
@@ -27,16 +29,16 @@
 //! needed pages another. Data is never listed.
 
 mod ahead;
-mod bundles;
 mod changed;
 mod counted;
 mod exact;
 mod files;
 mod footer;
 mod keys;
-mod leaves;
 mod needed;
+mod order;
 mod packs;
+mod parts;
 mod planned;
 mod prune;
 mod reader;
@@ -45,6 +47,7 @@ mod requests;
 mod rows;
 mod select;
 mod selected;
+mod source;
 mod statistics;
 mod table;
 

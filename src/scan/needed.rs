@@ -24,6 +24,13 @@ pub struct Needed {
     pub inside: Option<Inside>,
 }
 
+/// Of the whole file.
+impl<'a> From<&'a Needed> for Covered<'a> {
+    fn from(needed: &'a Needed) -> Self {
+        Covered::from(&needed.file)
+    }
+}
+
 /// What a file's footer says.
 #[derive(Debug, Clone)]
 pub struct Inside {

@@ -42,7 +42,7 @@ impl Pruner {
     }
 
     /// Which of these may hold matching rows.
-    fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
+    pub fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
         match self.0.as_ref().filter(|_| !known.is_empty()) {
             Some(pruning) => pruning.prune(&columns_of(known)),
             None => Ok(vec![true; known.len()]),

@@ -25,8 +25,9 @@ pub struct RowGroupRows {
 }
 
 impl RowGroupRows {
-    /// Of each row group that is read, ascending; `columns` are read.
-    pub fn of(needed: &Needed, inside: &Inside, columns: &[&str]) -> Vec<Self> {
+    /// Of each row group that is read, ascending, for the columns of these names; `None` where the footer is not known.
+    pub fn of<'a>(needed: &'a Needed, columns: &[&str]) -> Option<(&'a Inside, Vec<Self>)> {
+        let inside = needed.inside.as_ref()?;
         let metadata = &inside.metadata;
         let leaves: Vec<usize> = columns.iter().filter_map(|column| leaf_column(metadata, column)).collect();
         let mut groups = Vec::new();
@@ -49,7 +50,7 @@ impl RowGroupRows {
                 bytes: requests.iter().map(|range| range.end - range.start).sum(),
             });
         }
-        groups
+        Some((inside, groups))
     }
 
     /// Exactly these rows of a file with `row_groups` row groups.

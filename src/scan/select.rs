@@ -75,8 +75,11 @@ impl Picked {
 }
 
 impl Selector {
-    /// What is needed of each of these leaves, in their order.
-    pub fn of_leaves(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<OfLeaf>> + Send + use<> {
+    /// What is needed of each of these leaves, in their order; of which one is taken some leaves ahead.
+    pub fn of_leaves<L>(&self, leaves: L) -> impl Stream<Item = Result<OfLeaf>> + Send + use<L>
+    where
+        L: IntoIterator<Item = LeafRef, IntoIter: Send>,
+    {
         let selector = self.clone();
         let open = move |picked: Result<Picked>| {
             let selector = selector.clone();
@@ -86,7 +89,10 @@ impl Selector {
     }
 
     /// Which files of each of these leaves may match, in their order.
-    pub fn pick(&self, leaves: Vec<LeafRef>) -> impl Stream<Item = Result<Picked>> + Send + use<> {
+    pub fn pick<L>(&self, leaves: L) -> impl Stream<Item = Result<Picked>> + Send + use<L>
+    where
+        L: IntoIterator<Item = LeafRef, IntoIter: Send>,
+    {
         let selector = self.clone();
         self.snapshot.leaf_files(leaves).map(move |file| selector.may_match(file.map_err(external)?))
     }

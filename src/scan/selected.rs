@@ -27,7 +27,6 @@ pub enum Selected {
 pub struct Many {
     /// Where data is read, bundles apart from cells' files.
     pub parts: [Part; 2],
-    pub planned: PlannedFiles,
     /// Before their footers were looked at.
     files: u64,
     rows: u64,
@@ -37,6 +36,8 @@ pub struct Many {
 pub struct Part {
     pub leaves: Vec<LeafRef>,
     pub files: usize,
+    /// What reading them takes, where data is read.
+    pub planned: PlannedFiles,
     /// Of the columns as SQL sees them; `None` where there are no files.
     pub statistics: Option<Statistics>,
 }
@@ -129,12 +130,13 @@ impl Many {
         let files: Vec<_> = files.iter().filter(|file| selector.classes.contains(&file.storage_class)).collect();
         self.files += files.len() as u64;
         self.rows += files.iter().map(|file| file.covered.rows).sum::<u64>();
+        let [cells, _] = &mut self.parts;
         if columns.is_some() {
-            files.iter().for_each(|file| self.planned.add_counted(file));
+            files.iter().for_each(|file| cells.planned.add_counted(file));
         }
         let bytes = files.iter().map(|file| file.size_bytes).sum();
         let summary = Summary::new(files.iter().map(|file| file.covered.clone()), bytes);
-        self.parts[0].add(leaf, files.len(), &summary, selector)
+        cells.add(leaf, files.len(), &summary, selector)
     }
 
     async fn add(
@@ -150,10 +152,12 @@ impl Many {
             return cells.add(leaf, needed.len(), &Summary::of_all(&needed), selector);
         };
         needed = selector.look_inside(needed).await?;
-        self.planned.add_needed(&needed, columns);
         let (of_bundles, of_cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
-        cells.add(leaf.clone(), of_cells.len(), &Summary::of_all(&of_cells), selector)?;
-        bundles.add(leaf, of_bundles.len(), &Summary::of_all(&of_bundles), selector)
+        for (part, needed) in [(cells, of_cells), (bundles, of_bundles)] {
+            needed.iter().for_each(|needed| part.planned.add(needed, columns));
+            part.add(leaf.clone(), needed.len(), &Summary::of_all(&needed), selector)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{ColumnStatistics, DFSchema, Result, Statistics, project_schema};
 use datafusion::datasource::TableType;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -22,18 +22,18 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
-use super::bundles::bundle_groups;
 use super::exact::Exact;
-use super::files::{self, cell_groups};
+use super::files;
 use super::keys::KeysExec;
-use super::leaves::LeafSource;
-use super::needed::Needed;
 use super::packs::Packs;
+use super::parts::Parts;
+use super::planned::PlannedFiles;
 use super::prune::{KEY_COLUMNS, Pruner};
 use super::reader::Readers;
 use super::report::{ScanLog, ScanReport};
 use super::select::Selector;
-use super::selected::{FEW_FILES, Many, Part, Selected};
+use super::selected::{FEW_FILES, Part, Selected};
+use super::source::{Files, FilesSource};
 use super::statistics::Summary;
 use crate::catalog::{Snapshot, Totals};
 use crate::model::{Schema, StorageClass};
@@ -162,34 +162,29 @@ impl EventsTable {
         let how = Reading { late, by_page };
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner).clone();
         let selector = Selector { left_out, ..selector };
-        let partitions = state.config().target_partitions();
-        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        match self.select(&selector, Some(&columns), limit).await? {
+        let scanned = match self.select(&selector, Some(&columns), limit).await? {
             Selected::Few(needed) => {
                 let needed = selector.look_inside(needed).await?;
                 let (bundles, cells): (Vec<_>, Vec<_>) = needed.into_iter().partition(|needed| needed.slices.is_some());
-                for (needed, are_bundles) in [(cells, false), (bundles, true)] {
-                    if !needed.is_empty() {
-                        let statistics = Summary::of_all(&needed).statistics(self.sql_schema.fields());
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection, how)?.with_limit(limit);
-                        let groups = self.groups(are_bundles, &columns, partitions)(&needed);
-                        plans.push(DataSourceExec::from_data_source(scan.with_file_groups(groups).build()));
-                    }
-                }
+                [cells, bundles].map(|needed| {
+                    let mut planned = PlannedFiles::default();
+                    needed.iter().for_each(|needed| planned.add(needed, &columns));
+                    let statistics = Summary::of_all(&needed).statistics(self.sql_schema.fields());
+                    (Files::Few(needed.into()), planned, Some(statistics))
+                })
             }
-            Selected::Many(many) => {
-                let Many { parts, mut planned, .. } = *many;
-                for (Part { leaves, statistics, .. }, are_bundles) in parts.into_iter().zip([false, true]) {
-                    if let Some(statistics) = statistics {
-                        let scan = self.scan_of(state, are_bundles, &statistics, projection, how)?.build();
-                        let groups = self.groups(are_bundles, &columns, 1);
-                        let planned = std::mem::take(&mut planned);
-                        let source =
-                            LeafSource::new(scan, selector.clone(), (leaves, are_bundles), groups, partitions, planned);
-                        plans.push(DataSourceExec::from_data_source(source));
-                    }
-                }
-            }
+            Selected::Many(many) => many.parts.map(|Part { leaves, planned, statistics, .. }| {
+                (Files::Many(Box::new(selector.clone()), leaves.into()), planned, statistics)
+            }),
+        };
+        let partitions = state.config().target_partitions();
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        let schemas = [&self.cell_schema, &self.bundle_schema];
+        for ((files, planned, statistics), schema) in scanned.into_iter().zip(schemas) {
+            let Some(statistics) = statistics.filter(|_| planned.files > 0) else { continue };
+            let scan = self.scan_of(state, schema, statistics, projection, how)?.with_limit(limit).build();
+            let parts = Parts::new(self.snapshot.store(), schema, &columns);
+            plans.push(DataSourceExec::from_data_source(FilesSource::new(scan, files, parts, partitions, planned)));
         }
         match plans.len() {
             0 | 1 => Ok(plans.pop()),
@@ -197,31 +192,12 @@ impl EventsTable {
         }
     }
 
-    /// How files that are all bundles, or all of one cell each, are read in up to `groups` groups.
-    fn groups(
-        &self,
-        are_bundles: bool,
-        columns: &[&str],
-        groups: usize,
-    ) -> impl Fn(&[Needed]) -> Vec<FileGroup> + Send + Sync + 'static {
-        let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
-        let (store, cell_schema) = (self.snapshot.store().clone(), self.cell_schema.clone());
-        let sql_schema = self.sql_schema.clone();
-        move |needed| {
-            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-            match are_bundles {
-                true => bundle_groups(&store, needed, &sql_schema, &columns, groups),
-                false => cell_groups(&store, needed, &cell_schema, &columns, groups),
-            }
-        }
-    }
-
-    /// A scan of such files, without any yet; `statistics` are of the columns as SQL sees them.
+    /// A scan without any files yet, of those with `schema`; `statistics` are of the columns as SQL sees them.
     fn scan_of(
         &self,
         state: &dyn Session,
-        are_bundles: bool,
-        statistics: &Statistics,
+        schema: &TableSchema,
+        mut statistics: Statistics,
         projection: Option<&Vec<usize>>,
         how: Reading,
     ) -> Result<FileScanConfigBuilder> {
@@ -234,15 +210,13 @@ impl EventsTable {
         };
         // Not in the session: what that has on is on for every scan.
         options.global.pushdown_filters = how.late;
-        let all: Vec<usize> = (0..self.sql_schema.fields().len()).collect();
-        let projection = projection.unwrap_or(&all);
-        let mut statistics = statistics.clone();
-        let (schema, projection) = match are_bundles {
-            true => (&self.bundle_schema, projection.clone()),
-            false => {
-                statistics.column_statistics.rotate_left(KEY_COLUMNS.len());
-                (&self.cell_schema, self.source_columns(projection))
-            }
+        // Keys that are not inside the files come last.
+        let (keys, fields) = (schema.table_partition_cols().len(), self.sql_schema.fields().len());
+        statistics.column_statistics.rotate_left(keys);
+        let source_column = |index: usize| (index + fields - keys) % fields;
+        let projection = match projection {
+            Some(projection) => projection.iter().copied().map(source_column).collect(),
+            None => (0..fields).map(source_column).collect(),
         };
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = Readers::new(store.object_store(), footers, how.by_page);
@@ -251,13 +225,6 @@ impl EventsTable {
             .with_parquet_file_reader_factory(Arc::new(readers));
         let scan = FileScanConfigBuilder::new(url, Arc::new(source));
         scan.with_statistics(statistics).with_projection_indices(Some(projection))
-    }
-
-    /// Positions in SQL's order of columns to those of cells' files, which have the keys last.
-    fn source_columns(&self, projection: &[usize]) -> Vec<usize> {
-        let (keys, columns) = (KEY_COLUMNS.len(), self.cell_schema.file_schema().fields().len());
-        let source_column = |&index: &usize| if index < keys { columns + index } else { index - keys };
-        projection.iter().map(source_column).collect()
     }
 
     /// The plan that answers with keys alone; `None` where there are none.
@@ -274,7 +241,7 @@ impl EventsTable {
                 Selected::Few(needed) if needed.is_empty() => return Ok(None),
                 Selected::Few(needed) => KeysExec::of(&needed, columns, schema),
                 Selected::Many(many) => {
-                    let [Part { leaves, files, statistics }, _] = many.parts;
+                    let [Part { leaves, files, statistics, .. }, _] = many.parts;
                     let statistics = statistics.unwrap_or_default().project(Some(&columns.to_vec()));
                     KeysExec::of_leaves(selector, leaves.into(), files as u64, columns, statistics, schema)
                 }

@@ -18,6 +18,7 @@ mod hostile;
 mod hot;
 mod ledger;
 mod lifecycle;
+mod many_files;
 mod merge;
 mod minio;
 mod minio_tiers;
