@@ -9,6 +9,8 @@
 #                             path of its python
 #   infra/tools.sh catalog-peers  a Python venv with deltalake and DuckLake, for infra/bench/catalog.sh. Not part of
 #                             everything.
+#   infra/tools.sh datafusion-cli  DataFusion's own program, built with cargo (15 minutes), for infra/bench/query.sh; prints
+#                             its path. Not part of everything.
 #   infra/tools.sh moto       a Python venv with moto, which refuses as S3 Glacier does; prints the path of its python
 #   infra/tools.sh cassandra  Apache Cassandra, fetched with Maven (66 MB); prints the folder of its jars
 #   infra/tools.sh cqlsh      a Python venv with cqlsh, which asks Cassandra; prints the path of its python, and
@@ -23,6 +25,7 @@ set -euo pipefail
 
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 MC_VERSION=v0.0.0-20250313080218-cf909e1063a9
+DATAFUSION_CLI_VERSION=55.2.0
 CASSANDRA_VERSION=5.0.9
 MAVEN_DEPENDENCY_PLUGIN_VERSION=3.8.1
 
@@ -51,6 +54,21 @@ install_go_program() { # NAME VERSION
             "github.com/minio/$1@$2" >&2 || die "go install of $1 failed, see above"
         mv -f "$building/$1" "$tools/$name"
         rmdir "$building"
+        building=
+    fi
+    echo "$tools/$name"
+}
+
+install_datafusion_cli() {
+    local name=datafusion-cli-$DATAFUSION_CLI_VERSION
+    if [[ ! -x $tools/$name ]]; then
+        command -v cargo >/dev/null || die "datafusion-cli is built with cargo: install Rust from https://rustup.rs"
+        say "building $name, this takes a quarter of an hour"
+        new_building_folder
+        CARGO_TARGET_DIR=$building/target nice cargo install --locked --quiet --root "$building" \
+            "datafusion-cli@$DATAFUSION_CLI_VERSION" >&2 || die "cargo install of $name failed, see above"
+        mv -f "$building/bin/datafusion-cli" "$tools/$name"
+        rm -rf "$building"
         building=
     fi
     echo "$tools/$name"
@@ -143,6 +161,7 @@ case ${1:-all} in
     readers) install_readers ;;
     delta-readers) install_delta_readers ;;
     catalog-peers) install_catalog_peers ;;
+    datafusion-cli) install_datafusion_cli ;;
     moto) install_moto ;;
     cassandra) install_cassandra ;;
     cqlsh) install_cqlsh ;;
@@ -157,5 +176,5 @@ case ${1:-all} in
         install_moto
         install_cassandra
         ;;
-    *) die "unknown part '$1': use minio, mc, readers, delta-readers, catalog-peers, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
+    *) die "unknown part '$1': use minio, mc, readers, delta-readers, catalog-peers, datafusion-cli, moto, cassandra, cqlsh, spark, jdk, java, or no argument for all" ;;
 esac

@@ -29,7 +29,7 @@ def archive():
 def queries():
     groups, name = {}, None
     for line in (results / "query.txt").read_text().splitlines():
-        figures = re.match(r"(.{26})(tier|datafusion|duckdb) {2,}([\d.]+)", line)
+        figures = re.match(r"(.{26})(tier|datafusion|duckdb)(?:-cli)? {2,}([\d.]+)", line)
         if figures:
             name = figures[1].strip() or name
             groups.setdefault(name, {})[figures[2]] = float(figures[3])

@@ -1,10 +1,11 @@
 # Asks each engine each question in turn, so that a slow moment of the machine meets all of them, and prints medians. "again"
 # is the same question once more: over S3 to another process, which has what the first one cached, and of local files to the
 # same process.
-#   query.py TIER PEERS_PYTHON DUCKDB_S3_PYTHON FOLDER PROXY RUNS       see query.sh; without a PROXY local files alone
+#   query.py TIER PEERS_PYTHON DATAFUSION_CLI DUCKDB_S3_PYTHON FOLDER PROXY RUNS
+# See query.sh; without a PROXY local files alone.
 import json, os, shutil, statistics, subprocess, sys, tempfile, time, urllib.request
 
-tier, python, duckdb_python, folder, proxy, runs = sys.argv[1:]
+tier, python, datafusion_cli, duckdb_python, folder, proxy, runs = sys.argv[1:]
 runs = int(runs)
 here = os.path.dirname(os.path.abspath(__file__))
 remote = {**os.environ, "AWS_ENDPOINT_URL": f"http://{proxy}", "NO_PROXY": "127.0.0.1"}
@@ -16,7 +17,7 @@ wanted = subprocess.run([tier, "query", "--archive", f"{folder}/large", "--quiet
                          "SELECT event_id FROM events WHERE tenant_id = 'tenant-01' AND date = '2025-01-04' LIMIT 1"],
                         capture_output=True, text=True, check=True).stdout.split()[-1]
 # Name, archive (a bucket's when it begins with s3), SQL, who is asked.
-everyone, alone = ("tier", "datafusion", "duckdb"), ("tier",)
+everyone, alone, locally = ("tier", "datafusion", "duckdb"), ("tier",), ("tier", "datafusion-cli", "duckdb")
 questions = [
     ("a tenant's week", "s3:cells", total + one + " AND " + week, everyone),
     ("a tenant's year", "s3:cells", total + one, everyone),
@@ -25,18 +26,23 @@ questions = [
     ("first and last time", "s3:cells", "SELECT min(ts), max(ts) FROM events WHERE " + one, alone),
     ("any 10 rows", "s3:cells", "SELECT * FROM events WHERE " + one + " LIMIT 10", alone),
     ("the newest 10 rows", "s3:cells", "SELECT ts, event_id FROM events WHERE " + one + " ORDER BY ts DESC LIMIT 10", alone),
-    ("sum and average", "large", "SELECT sum(latency_ms), avg(latency_ms) FROM events", everyone),
-    ("filter, count", "large", "SELECT count(*) FROM events WHERE latency_ms > 250", everyone),
-    ("group by type", "large", "SELECT event_type, count(*), avg(latency_ms) FROM events GROUP BY 1 ORDER BY 1", everyone),
-    ("group by user", "large", "SELECT user_id, count(*) n, sum(latency_ms) FROM events GROUP BY 1 ORDER BY n DESC, 1 LIMIT 10", everyone),
-    ("text search", "large", "SELECT count(*) FROM events WHERE payload LIKE '%/p/4242\"%'", everyone),
-    ("count by keys", "large", "SELECT date, tenant_id, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2", everyone),
-    ("newest 10", "large", "SELECT ts, event_id FROM events ORDER BY ts DESC LIMIT 10", everyone),
-    ("id, one tenant", "large", f"SELECT latency_ms, payload FROM events WHERE tenant_id = 'tenant-01' AND event_id = '{wanted}'", everyone),
-    ("id, one week", "large", f"SELECT latency_ms, payload FROM events WHERE date BETWEEN '2025-01-01' AND '2025-01-07' AND event_id = '{wanted}'", everyone),
+    ("sum and average", "large", "SELECT sum(latency_ms), avg(latency_ms) FROM events", locally),
+    ("filter, count", "large", "SELECT count(*) FROM events WHERE latency_ms > 250", locally),
+    ("group by type", "large", "SELECT event_type, count(*), avg(latency_ms) FROM events GROUP BY 1 ORDER BY 1", locally),
+    ("group by user", "large", "SELECT user_id, count(*) n, sum(latency_ms) FROM events GROUP BY 1 ORDER BY n DESC, 1 LIMIT 10", locally),
+    ("text search", "large", "SELECT count(*) FROM events WHERE payload LIKE '%/p/4242\"%'", locally),
+    ("count by keys", "large", "SELECT date, tenant_id, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2", locally),
+    ("newest 10", "large", "SELECT ts, event_id FROM events ORDER BY ts DESC LIMIT 10", locally),
+    ("id, one tenant", "large", f"SELECT latency_ms, payload FROM events WHERE tenant_id = 'tenant-01' AND event_id = '{wanted}'", locally),
+    ("id, one week", "large", f"SELECT latency_ms, payload FROM events WHERE date BETWEEN '2025-01-01' AND '2025-01-07' AND event_id = '{wanted}'", locally),
 ]
 
 questions = [question for question in questions if proxy or not question[1].startswith("s3:")]
+
+# With the columns said, so that DataFusion need not look for them in the files.
+register = f"""CREATE EXTERNAL TABLE events (event_id VARCHAR, ts TIMESTAMP, user_id VARCHAR, latency_ms BIGINT, payload VARCHAR,
+    date VARCHAR, event_type VARCHAR, tenant_id VARCHAR) STORED AS PARQUET PARTITIONED BY (date, event_type, tenant_id)
+    LOCATION '{folder}/large/events/'"""
 
 # How often a process is asked again, of which the average counts.
 AGAIN = 5
@@ -50,6 +56,8 @@ def ask(engine, archive, sql, cache, again=0):
         # Of a process that is asked so often, what one that is asked once takes is taken off later.
         all_of_it = ";".join([sql] * (1 + again))
         command = [tier, "query", "--archive", where, "--quiet", "--no-progress", "--format", "csv", all_of_it]
+    elif engine == "datafusion-cli":
+        command = [datafusion_cli, "--quiet", "--format", "csv", "--command", register, *[sql] * (1 + again)]
     else:
         interpreter = duckdb_python if engine == "duckdb" and on_s3 else python
         command = [interpreter, f"{here}/query_peer.py", engine, f"{where}/events", sql, str(again)]
@@ -65,7 +73,7 @@ def ask(engine, archive, sql, cache, again=0):
     if status:
         sys.exit(f"{engine} ended with {os.waitstatus_to_exitcode(status)}: {trouble}")
     cpu, later = usage.ru_utime + usage.ru_stime, None
-    if engine != "tier":
+    if engine in ("datafusion", "duckdb"):
         (wall, cpu), *others = [tuple(map(float, line.split())) for line in trouble.splitlines()]
         later = [sum(column) / again for column in zip(*others)]
     stats = json.load(urllib.request.urlopen(f"http://{proxy}/__stats")) if on_s3 else {"list": 0, "get": 0, "bytes": 0}
@@ -75,15 +83,15 @@ def ask(engine, archive, sql, cache, again=0):
 
 def ask_local(engine, archive, sql, cache):
     """As `ask`, with what it takes to ask the same process again."""
-    if engine != "tier":
+    if engine == "duckdb":
         return ask(engine, archive, sql, cache, AGAIN)
     once, _, answer = ask(engine, archive, sql, cache)
     often = ask(engine, archive, sql, cache, AGAIN)[0]
     return once, [(more - one) / AGAIN for more, one in zip(often[:2], once)], answer
 
 
-print(f"medians of {runs} runs, peers without the start of Python; {os.cpu_count()} cores, MinIO on the same machine, 30 ms for each request\n")
-print(f"{'':26}{'engine':18}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
+print(f"medians of {runs} runs, DuckDB and DataFusion over S3 without the start of Python; {os.cpu_count()} cores, MinIO on the same machine, 30 ms for each request\n")
+print(f"{'':26}{'engine':22}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
 for name, archive, sql, engines in questions:
     found = {}
     numbers = {}
@@ -109,5 +117,5 @@ for name, archive, sql, engines in questions:
         beside = "tier, again" if "again" in label and not on_s3 else "tier"
         more = f"{lists:6.0f}{gets:7.0f}{mib:9.2f}" if on_s3 else ""
         room = f"{peak:9.0f}" if peak else ""
-        print(f"{name:26}{label:18}{wall:8.3f}{wall / middle[beside][0]:9.2f}{cpu:7.2f}{room}{more}", flush=True)
+        print(f"{name:26}{label:22}{wall:8.3f}{wall / middle[beside][0]:9.2f}{cpu:7.2f}{room}{more}", flush=True)
         name = ""

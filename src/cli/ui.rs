@@ -99,17 +99,7 @@ impl Ui {
 
     /// The one JSON document of a verb, on stdout.
     pub fn document(&self, value: &impl Serialize) -> Result<()> {
-        #[derive(Serialize)]
-        struct Document<'a, T> {
-            format_version: &'static str,
-            #[serde(flatten)]
-            value: &'a T,
-        }
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &Document { format_version: FORMAT_VERSION, value })
-            .map_err(io::Error::from)
-            .context("write")?;
-        writeln!(out).context("write")
+        write_document(&mut io::stdout().lock(), value)
     }
 
     /// Text that is data, on stdout.
@@ -159,6 +149,20 @@ impl Ui {
             let _ = writeln!(err, "    {green}{command}{green:#}");
         }
     }
+}
+
+/// A JSON document, as [`Ui::document`] prints it.
+pub fn write_document(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a, T> {
+        format_version: &'static str,
+        #[serde(flatten)]
+        value: &'a T,
+    }
+    serde_json::to_writer_pretty(&mut *out, &Document { format_version: FORMAT_VERSION, value })
+        .map_err(io::Error::from)
+        .context("write")?;
+    writeln!(out).context("write")
 }
 
 /// Help, or what is wrong with the arguments, as clap words it; returns the exit code.

@@ -12,7 +12,6 @@ use crate::error::{Error, Kind, Result};
 /// and time make the same plan again, and the digest proves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanHeader {
-    pub format_version: String,
     /// The archive's address.
     pub archive: String,
     pub table_id: String,
@@ -78,7 +77,6 @@ impl PlanHeader {
     pub fn of(plan: &Plan, facts: Facts<'_>) -> Self {
         let document = &facts.snapshot.root().document;
         PlanHeader {
-            format_version: "1.0".to_owned(),
             archive: facts.snapshot.store().location().to_string(),
             table_id: document.table_id.clone(),
             version: document.version,

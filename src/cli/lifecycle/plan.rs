@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Planned, planned, simulated};
 use crate::catalog::Snapshot;
 use crate::cli::App;
+use crate::cli::ui;
 use crate::cli::words::counted;
 use crate::error::{Context, Result};
 use crate::lifecycle::{self, Action, ActionKind, Decision, Gate, Plan, PlanHeader, Sum, Totals};
@@ -48,8 +49,8 @@ pub async fn run(app: &App, args: PlanArgs) -> Result<u8> {
     let snapshot = Snapshot::open(&app.context.store).await?;
     let planned = planned(app, snapshot, app.context.now()).await?;
     if let Some(path) = &args.out {
-        let mut json = serde_json::to_string_pretty(&planned.header).context("write the plan")?;
-        json.push('\n');
+        let mut json = Vec::new();
+        ui::write_document(&mut json, &planned.header)?;
         std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
     }
     if app.ui.json {

@@ -1,5 +1,6 @@
 //! The real binary in a clean environment of its own.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,10 @@ impl Tier {
     /// The JSON document on stdout of a command that must succeed.
     pub fn json(&self, args: &[&str]) -> Value {
         let outcome = self.ok(&[&["--json"], args].concat());
+        // A parser keeps the last of two fields of one name.
+        let fields = outcome.stdout.lines().filter(|line| line.starts_with("  \"")).map(|line| line.split(':').next());
+        let mut names = HashSet::new();
+        fields.for_each(|name| assert!(names.insert(name), "tier {args:?} says twice: {name:?}"));
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("tier {args:?}: {error}: {outcome:#?}"))
     }
 
