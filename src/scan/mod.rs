@@ -20,8 +20,8 @@
 //!
 //! Up to a few thousand files are held by the plan. Of more it holds sums only, and reads their leaves once more when it
 //! runs, each in its turn: memory does not grow with them. A limit ends the search where the catalog knows of enough rows.
-//! Where the first rows of an order by keys or time are wanted, files and leaves come in that order, and those that cannot
-//! have any of them by then are skipped.
+//! Where the first rows of an order by keys or time are wanted, files and leaves come in that order, and those that by then
+//! cannot have any of them are skipped.
 //!
 //! # Cost
 //! One GET for each leaf that may match, and one for near parts of a pack. A data file of up to a megabyte is one GET, on

@@ -12,7 +12,7 @@ use crate::model::KeyRange;
 const RANGED: [&str; 4] = ["date", "tenant_id", "event_type", "ts"];
 
 /// An order of rows: of these columns, descending or not.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Order(Vec<(&'static str, bool)>);
 
 impl Order {
@@ -27,7 +27,7 @@ impl Order {
         (!columns.is_empty()).then_some(Order(columns))
     }
 
-    /// Those that may have the first rows come first; without an order all stay where they are.
+    /// Those that may have the first rows come first.
     pub fn sorted<'a, T>(&self, items: &'a [T]) -> Vec<&'a T>
     where
         Covered<'a>: From<&'a T>,

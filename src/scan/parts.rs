@@ -43,28 +43,26 @@ impl Parts {
         self.schema.table_partition_cols().is_empty()
     }
 
-    /// The files in so many groups, neighbours together.
-    pub fn groups(&self, needed: &[&Needed], groups: usize) -> Vec<FileGroup> {
-        let parts = self.of(needed, groups);
+    /// The files in so many groups, neighbours together, as [`Parts::of`] has them.
+    pub fn groups(&self, needed: &[&Needed], groups: usize, share: u64) -> Vec<FileGroup> {
+        let parts = self.of(needed, share);
         let ends = (1..=groups).map(|group| group * parts.len() / groups);
         let sizes = ends.scan(0, |start, end| Some(end - std::mem::replace(start, end))).collect::<Vec<_>>();
         let mut parts = parts.into_iter();
-        let groups = sizes.into_iter().map(|size| parts.by_ref().take(size).collect()).collect();
+        self.in_turn(sizes.into_iter().map(|size| parts.by_ref().take(size).collect()).collect())
+    }
+
+    /// Small files from a store that answers slowly are fetched before their turn.
+    pub fn in_turn(&self, groups: Vec<FileGroup>) -> Vec<FileGroup> {
         if self.store.location().is_remote() { in_turn(groups) } else { groups }
     }
 
-    /// In the files' order. Those with more than a group's share of the bytes are cut.
-    fn of(&self, needed: &[&Needed], groups: usize) -> Vec<PartitionedFile> {
+    /// In the files' order. Those of which more bytes are read than one partition's `share` are cut.
+    pub fn of(&self, needed: &[&Needed], share: u64) -> Vec<PartitionedFile> {
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        let opened: Vec<_> = needed.iter().map(|needed| RowGroupRows::of(needed, &columns)).collect();
-        let bytes = needed.iter().zip(&opened).map(|(needed, opened)| match opened {
-            Some((_, row_groups)) => row_groups.iter().map(|group| group.bytes).sum(),
-            None => needed.file.size_bytes,
-        });
-        let share = if groups == 1 { u64::MAX } else { bytes.sum::<u64>() / groups as u64 };
         let mut parts = Vec::with_capacity(needed.len());
-        for (needed, opened) in needed.iter().zip(opened) {
-            match opened {
+        for needed in needed {
+            match RowGroupRows::of(needed, &columns) {
                 Some((inside, row_groups)) => {
                     let cut = neighbours(row_groups, share.max(MIN_PART_BYTES));
                     parts.extend(cut.iter().map(|groups| self.row_groups(needed, inside, groups)));
@@ -75,7 +73,7 @@ impl Parts {
         parts
     }
 
-    /// Halves of a group's share at most: the last of them are not waited for long.
+    /// Halves of a share at most: the last of them are not waited for long.
     fn ranges(&self, needed: &Needed, share: u64) -> impl Iterator<Item = PartitionedFile> {
         let bytes = needed.file.size_bytes;
         let count = (bytes / (share / 2).max(MIN_RANGE_BYTES)).max(1);

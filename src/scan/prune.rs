@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, StringViewArray, TimestampMicrosecondArray, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{and, or};
@@ -118,9 +118,10 @@ impl PruningStatistics for RangeColumns {
         self.items
     }
 
-    /// Keys and times are never null: nothing is to be found out by counting.
-    fn null_counts(&self, _: &Column) -> Option<ArrayRef> {
-        None
+    /// Keys and times are never null, which the filter of `ORDER BY ts DESC LIMIT n` asks: there nulls would come first.
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        self.of_column(&column.name)?;
+        Some(Arc::new(UInt64Array::from_value(0, self.items)))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
@@ -148,5 +149,29 @@ impl PruningStatistics for RangeColumns {
         // Null where some of the range's values may be those, and others are not.
         let decided = &!&within | one.values();
         Some(BooleanArray::new(within, Some(NullBuffer::new(decided))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{binary, col, is_null, lit};
+
+    use super::*;
+
+    #[test]
+    fn the_filter_of_the_newest_rows_rules_out_what_is_older_although_nulls_would_come_first() {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("ts", time, false)]));
+        let ts = || col("ts", &schema).unwrap();
+        let since = lit(ScalarValue::TimestampMicrosecond(Some(15), Some("UTC".into())));
+        let newer = binary(ts(), Operator::Gt, since, &schema).unwrap();
+        let filter = binary(is_null(ts()).unwrap(), Operator::Or, newer, &schema).unwrap();
+        let times =
+            |of: [i64; 2]| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(of.to_vec()).with_timezone("UTC")) };
+        let ranges =
+            RangeColumns { ranges: vec![("ts", KeyRange { min: times([1, 11]), max: times([10, 20]) })], items: 2 };
+        assert_eq!(Pruner::new(Some(filter), schema.clone()).mask(ranges).unwrap(), [false, true]);
     }
 }

@@ -2,23 +2,28 @@
 //! each copy that an optimizer makes of it, holds no more of them than the catalog says.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics};
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::{DataSource, OpenArgs};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    DynamicFilterTracking, EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayFormatType, EmptyRecordBatchStream, SortOrderPushdownResult};
-use futures::TryStreamExt;
+use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
+use futures::{Stream, TryStreamExt};
 
 use super::needed::Needed;
 use super::order::Order;
@@ -27,6 +32,9 @@ use super::planned::PlannedFiles;
 use super::prune::Pruner;
 use super::select::{OfLeaf, Selector};
 use crate::catalog::{Covered, LeafRef};
+
+/// Files of a queue that a partition takes at once.
+const MOST_AT_ONCE: usize = 64;
 
 /// Files of one kind, all bundles or all of one cell each. What is pushed into it goes to a scan without files, of which
 /// each scan that reads some is a copy.
@@ -38,7 +46,7 @@ pub struct FilesSource {
     partitions: usize,
     planned: Arc<PlannedFiles>,
     /// In which what may have the first rows comes first.
-    order: Order,
+    order: Option<Order>,
 }
 
 #[derive(Clone)]
@@ -49,9 +57,20 @@ pub enum Files {
 }
 
 /// What the partitions of an execution share.
-struct Opened {
-    scan: FileScanConfig,
-    sibling_state: Option<Arc<dyn Any + Send + Sync>>,
+enum Shared {
+    Scan(Box<FileScanConfig>, Option<Arc<dyn Any + Send + Sync>>),
+    Queue(Arc<Mutex<Queue>>),
+}
+
+/// Files in the order in which they may have the first rows, taken when their turn has come. By then most have been ruled
+/// out. As many are taken at once as were taken before by each partition: who needs few takes few, and who needs many soon
+/// fetches them ahead.
+#[derive(Default)]
+struct Queue {
+    files: VecDeque<Needed>,
+    taken: usize,
+    /// Of the files that were taken last.
+    parts: VecDeque<PartitionedFile>,
 }
 
 impl FilesSource {
@@ -62,7 +81,7 @@ impl FilesSource {
             Files::Many(..) => planned.files as usize,
         };
         let partitions = partitions.min(most).max(1);
-        FilesSource { scan, files, parts, partitions, planned: Arc::new(planned), order: Order::default() }
+        FilesSource { scan, files, parts, partitions, planned: Arc::new(planned), order: None }
     }
 
     pub fn planned(&self) -> &PlannedFiles {
@@ -79,27 +98,66 @@ impl FilesSource {
         if let Files::Many(_, leaves) = &mut ordered.files {
             *leaves = order.sorted(leaves).into_iter().cloned().collect();
         }
-        FilesSource { order, ..ordered }
+        FilesSource { order: Some(order), ..ordered }
     }
 
-    /// Whether a leaf may have what is looked for by now: the filter of a query for the newest few rows narrows while it
-    /// runs.
-    fn may_match(&self, leaf: &LeafRef) -> bool {
+    fn may_match<T>(&self, one: &T) -> bool
+    where
+        for<'a> Covered<'a>: From<&'a T>,
+    {
+        self.which_may_match(std::slice::from_ref(one)) == [true]
+    }
+
+    /// Which may have what is looked for by now: the filter of a query for the newest few rows narrows while it runs.
+    fn which_may_match<T>(&self, items: &[T]) -> Vec<bool>
+    where
+        for<'a> Covered<'a>: From<&'a T>,
+    {
         let files = self.scan.file_source();
         let pruner = Pruner::new(files.filter(), files.table_schema().table_schema().clone());
-        pruner.which(&[Covered::from(leaf)]).map_or(true, |which| which.contains(&true))
+        let covered: Vec<Covered> = items.iter().map(Covered::from).collect();
+        pruner.which(&covered).unwrap_or_else(|_| vec![true; items.len()])
+    }
+
+    /// Whether the filter narrows while rows come in order.
+    fn looks_for_first_rows(&self) -> bool {
+        let filter = self.scan.file_source().filter();
+        self.order.is_some()
+            && filter.is_some_and(|filter| DynamicFilterTracking::classify(&filter).contains_dynamic_filter())
     }
 
     fn scan_of(&self, needed: &[Needed], groups: usize) -> FileScanConfig {
-        let groups = self.parts.groups(&self.order.sorted(needed), groups);
+        self.scan_of_groups(self.parts.groups(&self.sorted(needed), groups, self.share()))
+    }
+
+    fn scan_of_groups(&self, groups: Vec<FileGroup>) -> FileScanConfig {
         FileScanConfigBuilder::from(self.scan.clone()).with_file_groups(groups).build()
+    }
+
+    fn sorted<'a>(&self, needed: &'a [Needed]) -> Vec<&'a Needed> {
+        match &self.order {
+            Some(order) => order.sorted(needed),
+            None => needed.iter().collect(),
+        }
+    }
+
+    /// The bytes that one partition has to read, beyond which a file is cut; those of one leaf are read by as many as share
+    /// the leaf.
+    fn share(&self) -> u64 {
+        match &self.files {
+            Files::Few(_) if self.partitions > 1 => self.planned.bytes / self.partitions as u64,
+            _ => u64::MAX,
+        }
     }
 
     fn open_few(&self, needed: &[Needed], args: OpenArgs) -> Result<SendableRecordBatchStream> {
         let OpenArgs { partition, context, sibling_state } = args;
-        let args = OpenArgs::new(partition, context);
-        match sibling_state.as_ref().and_then(|state| state.downcast_ref::<Opened>()) {
-            Some(Opened { scan, sibling_state }) => scan.open_with_args(args.with_shared_state(sibling_state.clone())),
+        let args = OpenArgs::new(partition, context.clone());
+        match sibling_state.as_ref().and_then(|state| state.downcast_ref::<Shared>()) {
+            Some(Shared::Scan(scan, sibling_state)) => {
+                scan.open_with_args(args.with_shared_state(sibling_state.clone()))
+            }
+            Some(Shared::Queue(queue)) => Ok(self.stream(self.one_by_one(queue.clone(), context))),
             None => self.scan_of(needed, self.partitions).open_with_args(args),
         }
     }
@@ -119,22 +177,61 @@ impl FilesSource {
         let (source, asked) = (self.clone(), selector.clone());
         let batches = selector
             .of_leaves(leaves)
-            .and_then(move |OfLeaf { leaf, needed }| {
+            .and_then(move |OfLeaf { needed, .. }| {
                 let (source, asked, context) = (source.clone(), asked.clone(), context.clone());
                 async move {
-                    if !source.may_match(&leaf) {
-                        return Ok(Box::pin(EmptyRecordBatchStream::new(source.eq_properties().schema().clone())) as _);
-                    }
                     let are_bundles = source.parts.are_bundles();
                     let needed = needed.into_iter().filter(|needed| needed.slices.is_some() == are_bundles);
                     let needed = asked.look_inside(needed.skip(place).step_by(sharing).collect()).await?;
-                    let scan = source.scan_of(&needed, 1);
-                    let sibling_state = scan.create_sibling_state(context.session_config().options());
-                    scan.open_with_args(OpenArgs::new(0, context).with_shared_state(sibling_state))
+                    Ok(match source.looks_for_first_rows() {
+                        true => source.stream(source.one_by_one(source.queue(&needed), context)),
+                        false => source.scan_of(&needed, 1).open(0, context)?,
+                    })
                 }
             })
             .try_flatten();
+        self.stream(batches)
+    }
+
+    fn stream(&self, batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
         Box::pin(RecordBatchStreamAdapter::new(self.eq_properties().schema().clone(), batches))
+    }
+
+    fn queue(&self, needed: &[Needed]) -> Arc<Mutex<Queue>> {
+        let files = self.sorted(needed).into_iter().cloned().collect();
+        Arc::new(Mutex::new(Queue { files, ..Queue::default() }))
+    }
+
+    /// What is read of a queue, so far as nobody else does.
+    fn one_by_one(
+        &self,
+        queue: Arc<Mutex<Queue>>,
+        context: Arc<TaskContext>,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let source = self.clone();
+        let next = move || {
+            let parts = source.next(&mut queue.lock().unwrap_or_else(PoisonError::into_inner))?;
+            Some(source.scan_of_groups(source.parts.in_turn(vec![FileGroup::new(parts)])).open(0, context.clone()))
+        };
+        futures::stream::iter(std::iter::from_fn(next)).try_flatten()
+    }
+
+    fn next(&self, queue: &mut Queue) -> Option<Vec<PartitionedFile>> {
+        let at_once = (queue.taken / self.partitions).clamp(1, MOST_AT_ONCE);
+        while queue.parts.is_empty() {
+            let files: Vec<Needed> = queue.files.drain(..at_once.min(queue.files.len())).collect();
+            queue.taken += files.len();
+            let may_match = self.which_may_match(&files);
+            if !*may_match.first()? {
+                // Where one is ruled out, so is most often what comes after it.
+                let mut may_match = self.which_may_match(queue.files.make_contiguous()).into_iter();
+                queue.files.retain(|_| may_match.next() == Some(true));
+            }
+            let left: Vec<&Needed> =
+                files.iter().zip(may_match).filter(|(_, may)| *may).map(|(file, _)| file).collect();
+            queue.parts.extend(self.parts.of(&left, self.share()));
+        }
+        Some(queue.parts.drain(..at_once.min(queue.parts.len())).collect())
     }
 }
 
@@ -158,9 +255,12 @@ impl DataSource for FilesSource {
 
     fn create_sibling_state(&self, config: &ConfigOptions) -> Option<Arc<dyn Any + Send + Sync>> {
         let Files::Few(needed) = &self.files else { return None };
+        if self.looks_for_first_rows() {
+            return Some(Arc::new(Shared::Queue(self.queue(needed))));
+        }
         let scan = self.scan_of(needed, self.partitions);
         let sibling_state = scan.create_sibling_state(config);
-        Some(Arc::new(Opened { scan, sibling_state }))
+        Some(Arc::new(Shared::Scan(Box::new(scan), sibling_state)))
     }
 
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
