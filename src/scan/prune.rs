@@ -42,10 +42,13 @@ impl Pruner {
     }
 
     /// Which of these may hold matching rows.
-    pub fn which(&self, known: &[Covered]) -> Result<Vec<bool>> {
-        match self.0.as_ref().filter(|_| !known.is_empty()) {
-            Some(pruning) => pruning.prune(&columns_of(known)),
-            None => Ok(vec![true; known.len()]),
+    pub fn which<T>(&self, items: &[T]) -> Result<Vec<bool>>
+    where
+        for<'a> Covered<'a>: From<&'a T>,
+    {
+        match self.0.as_ref().filter(|_| !items.is_empty()) {
+            Some(pruning) => pruning.prune(&columns_of(&items.iter().map(Covered::from).collect::<Vec<_>>())),
+            None => Ok(vec![true; items.len()]),
         }
     }
 
@@ -54,7 +57,7 @@ impl Pruner {
     where
         for<'a> Covered<'a>: From<&'a T>,
     {
-        let keep = self.which(&items.iter().map(Covered::from).collect::<Vec<_>>())?;
+        let keep = self.which(&items)?;
         Ok(picked(items, keep))
     }
 

@@ -115,15 +115,17 @@ impl FilesSource {
     {
         let files = self.scan.file_source();
         let pruner = Pruner::new(files.filter(), files.table_schema().table_schema().clone());
-        let covered: Vec<Covered> = items.iter().map(Covered::from).collect();
-        pruner.which(&covered).unwrap_or_else(|_| vec![true; items.len()])
+        pruner.which(items).unwrap_or_else(|_| vec![true; items.len()])
     }
 
-    /// Whether the filter narrows while rows come in order.
-    fn looks_for_first_rows(&self) -> bool {
+    /// Whether the filter says more by now than it did when files were planned.
+    fn narrows(&self) -> bool {
         let filter = self.scan.file_source().filter();
-        self.order.is_some()
-            && filter.is_some_and(|filter| DynamicFilterTracking::classify(&filter).contains_dynamic_filter())
+        filter.is_some_and(|filter| DynamicFilterTracking::classify(&filter).contains_dynamic_filter())
+    }
+
+    fn looks_for_first_rows(&self) -> bool {
+        self.order.is_some() && self.narrows()
     }
 
     fn scan_of(&self, needed: &[Needed], groups: usize) -> FileScanConfig {
@@ -173,7 +175,8 @@ impl FilesSource {
         let sharing = (self.partitions - leaf).div_ceil(leaves.len());
         let (leaves, asked) = (leaves.clone(), self.clone());
         let leaves = (leaf..leaves.len()).step_by(self.partitions).map(move |leaf| leaves[leaf].clone());
-        let leaves = leaves.filter(move |leaf| asked.may_match(leaf));
+        let narrows = self.narrows();
+        let leaves = leaves.filter(move |leaf| !narrows || asked.may_match(leaf));
         let (source, asked) = (self.clone(), selector.clone());
         let batches = selector
             .of_leaves(leaves)
