@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Reads an archive's Delta table with Spark and with Trino, and compares with what delta-rs, DuckDB and Polars see.
+# Reads an archive's Delta table with Spark and with Trino, and compares with what delta-rs, DuckDB and Polars see, and with
+# what `tier query --tiers cold` answers.
 #
-#   infra/delta_engines.sh ARCHIVE_DIR [spark] [trino]
+#   infra/delta_engines.sh ARCHIVE_DIR [tier] [spark] [trino]      by default all three
 #
 # ARCHIVE_DIR is a folder with a published table (`tier publish delta`). Spark is also asked to write, and must refuse.
+# TIER_BIN is the binary; by default that of the last build in CARGO_TARGET_DIR.
 # Needs Java 17 and Maven; fetches PySpark and Trino (1.5 GB) into the folder of infra/tools.sh, once. Too large for CI.
 # Trino listens on 127.0.0.1 and is stopped at the end. Exits 1 when an engine sees anything else.
 set -euo pipefail
@@ -14,6 +16,7 @@ TRINO_PORT=${TIER_TRINO_PORT:-18080}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${TIER_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/tools}
+source "$here/binary.sh"
 work=$(mktemp -d)
 trino_pid=
 
@@ -31,8 +34,8 @@ trap end EXIT
 [[ $# -ge 1 && -d $1/_delta_log ]] || die "name the folder of an archive with a published Delta table"
 archive=$(cd "$1" && pwd)
 shift
-engines=("${@:-spark}")
-[[ $# -gt 0 ]] || engines=(spark trino)
+(($#)) || set -- tier spark trino
+engines=("$@")
 command -v mvn >/dev/null || die "the jars are fetched with Maven, which is not on PATH: install maven"
 export JAVA_HOME
 JAVA_HOME=$(dirname "$(dirname "$(readlink -f "$("$here/tools.sh" java)")")")
@@ -53,6 +56,12 @@ reference() {
 import json, sys
 for cell, (rows, ids, _) in json.load(sys.stdin)["delta-rs"].items():
     print(f"{cell}\t{rows}\t{ids}")' | LC_ALL=C sort
+}
+
+read_with_tier() {
+    "$TIER_BIN" query --archive "$archive" --tiers cold --format tsv \
+        "SELECT date || '/' || event_type || '/' || tenant_id, count(*), count(DISTINCT event_id) FROM events GROUP BY 1" |
+        tail -n +2
 }
 
 read_with_spark() {
@@ -149,7 +158,7 @@ CONFIG
         >"$work/trino.log" 2>&1 &
     trino_pid=$!
     for _ in {1..240}; do
-        grep -q 'SERVER STARTED' "$work/trino.log" && break
+        grep -qs 'SERVER STARTED' "$work/trino.log" && break
         kill -0 "$trino_pid" 2>/dev/null || { tail -n 30 "$work/trino.log" >&2; die "Trino did not start"; }
         sleep 0.5
     done

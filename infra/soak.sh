@@ -14,11 +14,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-target=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/target}
-if [[ -z ${TIER_BIN:-} ]]; then
-    TIER_BIN=$(ls -t "$target"/{release,debug}/tier 2>/dev/null | head -n 1 || true)
-    [[ -n $TIER_BIN ]] || { echo "soak: no binary in $target: cargo build --release, or set TIER_BIN" >&2; exit 1; }
-fi
+source "$root/infra/binary.sh"
 TIER_TEST_MC=$("$root/infra/tools.sh" mc)
 export TIER_BIN TIER_TEST_MC
 exec "$root/infra/minio.sh" run python3 "$root/infra/soak.py" s3://events/soak "$@"

@@ -16,7 +16,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{DEFAULT_MAX_ROW_GROUP_ROW_COUNT, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{
+    DEFAULT_MAX_ROW_GROUP_ROW_COUNT, EnabledStatistics, WriterProperties, WriterPropertiesBuilder,
+};
 use parquet::schema::types::ColumnPath;
 
 use super::buffer::CHUNK_ROWS;
@@ -38,6 +40,11 @@ pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
 /// Of fewer rows than this the ids are one request, as a filter of them would be; a small file is read whole in any case,
 /// and a filter would be 4% of it.
 pub const WORTH_A_FILTER: u64 = 20_000;
+
+/// Of fewer rows than this zstd makes a column of numbers hardly smaller, and its contexts, which parquet sets up for each
+/// column that is written or read, take longer than the values; and nearly every column is one page, of which an index says
+/// what the footer says. Measured on 20,000 cells of 150 rows: 8% of the time and 4% of the bytes.
+const FEW_ROWS: u64 = 4_096;
 
 /// Ids wrongly thought present, of those looked for in a row group.
 pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -242,6 +249,11 @@ pub(super) fn properties(
             // The filter begins at the size for so many and is folded to that for those that there are.
             .set_column_bloom_filter_max_ndv(event_id(), rows.min(DEFAULT_MAX_ROW_GROUP_ROW_COUNT as u64));
     }
+    if rows < FEW_ROWS {
+        builder = without_codecs(builder, first)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true);
+    }
     encodings(builder, first)
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
         .set_key_value_metadata(Some(vec![KeyValue::new(CELL_KEY.to_owned(), keys.to_string())]))
@@ -277,6 +289,35 @@ pub(super) fn encodings(builder: WriterPropertiesBuilder, first: &RecordBatch) -
     })
 }
 
+/// Bytes of all different texts of a column that zstd makes hardly smaller.
+const FEW_BYTES: usize = 128;
+
+/// Leaves out the codec where it saves next to nothing of a few rows.
+fn without_codecs(builder: WriterPropertiesBuilder, first: &RecordBatch) -> WriterPropertiesBuilder {
+    let schema = first.schema();
+    schema.fields().iter().zip(first.columns()).fold(builder, |builder, (field, values)| {
+        let is_small = match field.data_type() {
+            DataType::Int64 | DataType::Boolean => true,
+            DataType::Utf8 => have_few_bytes(values.as_string::<i32>().iter().flatten()),
+            _ => false,
+        };
+        match is_small {
+            true => builder.set_column_compression(ColumnPath::from(field.name().as_str()), Compression::UNCOMPRESSED),
+            false => builder,
+        }
+    })
+}
+
+/// Whether the different ones among these texts take no more than [`FEW_BYTES`].
+fn have_few_bytes<'a>(mut texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut distinct = HashSet::with_hasher(RandomState::default());
+    let mut bytes = 0;
+    texts.all(|text| {
+        bytes += if distinct.insert(text) { text.len() } else { 0 };
+        bytes <= FEW_BYTES
+    })
+}
+
 /// Whether the first values come at least so often on average.
 fn do_repeat(values: &ArrayRef, repeats: usize) -> bool {
     let sample = values.slice(0, values.len().min(SAMPLE_ROWS));
@@ -307,22 +348,48 @@ fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+
     use super::*;
     use crate::model::{Key, Schema};
 
-    #[test]
-    fn ids_have_a_filter_only_where_it_saves_something() {
+    fn properties_of(first: &RecordBatch, rows: u64) -> WriterProperties {
         let key = |text| Key::parse(text).unwrap();
         let cell = Partition {
             tenant_id: key("acme"),
             event_type: key("login"),
             date: jiff::civil::Date::constant(2026, 8, 24),
         };
+        properties(&cell, "events/1.parquet", Origin::default(), first, rows)
+    }
+
+    #[test]
+    fn ids_have_a_filter_only_where_it_saves_something() {
         let first = RecordBatch::new_empty(Schema::default().arrow());
-        let has_filter = |rows| {
-            let properties = properties(&cell, "events/1.parquet", Origin::default(), &first, rows);
-            properties.bloom_filter_properties(&ColumnPath::from("event_id")).is_some()
-        };
+        let has_filter =
+            |rows| properties_of(&first, rows).bloom_filter_properties(&ColumnPath::from("event_id")).is_some();
         assert_eq!([0, WORTH_A_FILTER - 1, WORTH_A_FILTER, u64::MAX].map(has_filter), [false, false, true, true]);
+    }
+
+    #[test]
+    fn of_a_few_rows_a_column_has_a_codec_only_where_it_saves_something() {
+        let texts = |texts: [String; 3]| -> ArrayRef { Arc::new(StringArray::from_iter_values(texts)) };
+        let long = "x".repeat(FEW_BYTES);
+        let first = RecordBatch::try_from_iter([
+            ("number", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
+            ("region", texts(["eu", "us", "eu"].map(str::to_owned))),
+            ("agent", texts([0, 1, 2].map(|version| format!("{long}{version}")))),
+            ("same", texts([(); 3].map(|()| long.clone()))),
+        ]);
+        let first = first.unwrap();
+        let have_codec = |rows| {
+            let properties = properties_of(&first, rows);
+            ["number", "region", "agent", "same"]
+                .map(|column| properties.compression(&ColumnPath::from(column)) != Compression::UNCOMPRESSED)
+        };
+        assert_eq!(have_codec(FEW_ROWS - 1), [false, false, true, false]);
+        assert_eq!(have_codec(FEW_ROWS), [true; 4]);
     }
 }
