@@ -155,7 +155,7 @@ pub async fn leaf(snapshot: &Snapshot, path: &str) -> Result<LeafContent> {
 pub async fn file(ctx: &Ctx, snapshot: &Snapshot, path: &str) -> Result<FileView> {
     let dates = days_of_path(path);
     let may_list = |leaf: &LeafRef| dates.as_ref().is_none_or(|dates| leaf.dates.overlaps(dates));
-    let live = snapshot.pick_files(may_list, |file| file.path == path).await?;
+    let live = snapshot.pick_files(may_list, |file| file.path() == path).await?;
     let live = live.into_iter().next().ok_or_else(|| {
         Error::usage(format!("version {} has no data file {path}", snapshot.version()))
             .hint("paths are relative to the archive; --as-of looks at another version")

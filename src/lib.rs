@@ -36,7 +36,8 @@
 //!   range, counts of live files, rows and bytes, the leaf's SHA-256, the version that added it, and the positions of
 //!   files that are gone. The key-value entry `tier.root` holds a JSON document with everything else:
 //!   [`catalog::RootDocument`]. A reader refuses a `format_version` or a `required_features` entry it does not know.
-//! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges;
+//! - `_tier/leaf/<name>.parquet`: about four thousand data files sorted by tenant, type and date, keys as ranges. Where
+//!   each file is `<run>-<number>.parquet` in the folder of its cell these two stand for its path.
 //!   `<name>.audit.parquet` beside it holds what only audits need; what a rebuilt catalog does not know is empty there.
 //!   A leaf that was merged from others names for each file the version that added it (`added_version`), and the root the
 //!   oldest of them (`oldest_version`); a root with such leaves requires the feature `merged-leaves`.

@@ -85,7 +85,7 @@ impl VaultCopy {
 
 /// A data file that the newest version must name.
 pub async fn data_file(store: &Store, path: &str) -> Result<DataFile> {
-    let found = Snapshot::open(store).await?.pick_files(|_| true, |file| file.path == path).await?;
+    let found = Snapshot::open(store).await?.pick_files(|_| true, |file| file.path() == path).await?;
     found.into_iter().next().map(|live| live.file).ok_or_else(|| {
         Error::usage(format!("the newest version has no data file `{path}`"))
             .code("no-such-file")
@@ -174,8 +174,9 @@ pub async fn in_archive(store: &Store, copies: &[VaultCopy]) -> Result<HashSet<S
     let keep = |_: &LeafRef| !copied.is_empty();
     snapshot
         .each_file(keep, |file| {
-            if copied.contains(file.path) {
-                found.insert(file.path.to_owned());
+            let path = file.path();
+            if copied.contains(path.as_ref()) {
+                found.insert(path.into_owned());
             }
             Ok(())
         })

@@ -100,7 +100,8 @@ leaves = [str(leaf) for leaf in Path({str(folder)!r}, "_tier/leaf").glob("*.parq
 db.execute("CREATE TABLE files AS SELECT row_number() OVER () - 1 AS id, * FROM read_parquet(?, union_by_name=true)", [leaves])
 version, table, partition = db.execute('''SELECT max(snapshot_id), (SELECT max(table_id) FROM meta.ducklake_table),
     (SELECT max(partition_id) FROM meta.ducklake_partition_info) FROM meta.ducklake_snapshot''').fetchone()
-db.execute('''INSERT INTO meta.ducklake_data_file SELECT id, $table, $version, NULL, NULL, path, true, 'parquet', rows,
+db.execute('''INSERT INTO meta.ducklake_data_file SELECT id, $table, $version, NULL, NULL,
+    format('events/date={{}}/event_type={{}}/tenant_id={{}}/{{}}-{{}}.parquet', date_min, event_type_min, tenant_min, run, number), true, 'parquet', rows,
     size_bytes, footer_bytes, 0, $partition, NULL, NULL, NULL FROM files''',
     dict(table=table, version=version, partition=partition))
 for index, value in enumerate(["date_min", "event_type_min", "tenant_min"]):

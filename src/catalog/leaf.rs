@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use roaring::RoaringBitmap;
 
 use super::leaf_table::LeafTable;
+use super::names;
 use super::ranges::{self, Covered};
 use super::table;
 use crate::error::{Context, Result};
@@ -21,9 +22,10 @@ use crate::store::{Layout, Store};
 pub(super) const KEY: &str = "tier.leaf";
 const AUDIT_KEY: &str = "tier.leaf.audit";
 const AUDIT_FORMAT: &str = "1";
-const LEAF_FORMAT: &str = "2";
-/// Those that are read.
-pub(super) const LEAF_FORMATS: [&str; 2] = ["1", LEAF_FORMAT];
+const LEAF_FORMAT: &str = "3";
+/// Those that are read. Since 2 columns that say nothing are left out; since 3 the run and number of files stand for their
+/// paths, where each lies in the folder of its cell.
+pub(super) const LEAF_FORMATS: [&str; 3] = ["1", "2", LEAF_FORMAT];
 
 /// Data files per leaf: about 125 KB, so that one GET is worth its round trip and a plan reads little in vain.
 pub const FILES_PER_LEAF: usize = 4096;
@@ -226,8 +228,8 @@ fn leaf_batch(files: &[Entry]) -> RecordBatch {
         files.iter().map(|f| f.new.file.class_since.map(micros_of_timestamp)).collect();
     let covered: Vec<Covered> = files.iter().map(|entry| Covered::from(&entry.new.file)).collect();
     let mut columns = ranges::without_repeated(ranges::encode(&covered));
+    columns.extend(names::encode(files.iter().map(|entry| &entry.new.file)));
     columns.extend([
-        ("path", texts(files, |f| &f.path)),
         ("rows", integers(|f| f.rows)),
         ("size_bytes", integers(|f| f.size_bytes)),
         ("footer_bytes", Arc::new(Int32Array::from_iter_values(files.iter().map(|f| f.new.file.footer_bytes as i32)))),

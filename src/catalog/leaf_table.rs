@@ -5,6 +5,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType, UInt64Typ
 use bytes::Bytes;
 
 use super::leaf::{KEY, LEAF_FORMATS, LeafRef, LiveFile};
+use super::names;
 use super::ranges::{self, Covered, RangeColumns, SharedTexts};
 use super::table::{self, Encoded};
 use crate::error::{Context, Error, Result};
@@ -34,7 +35,7 @@ impl LeafFile {
         }
         let encoded = Encoded::open(bytes, KEY)?;
         if !LEAF_FORMATS.contains(&encoded.value.as_str()) {
-            let message = format!("its format is {}; this tier reads {}", encoded.value, LEAF_FORMATS.join(" and "));
+            let message = format!("its format is {}; this tier reads {}", encoded.value, LEAF_FORMATS.join(", "));
             return Err(Error::usage(message).hint("use a newer tier"));
         }
         Ok(LeafFile { leaf, encoded })
@@ -103,7 +104,7 @@ pub struct CountedFile<'a> {
 }
 
 /// The columns that a [`CountedFile`] has nothing of.
-const NOT_COUNTED: [&str; 5] = ["path", "footer_bytes", "schema_id", "class_since", "added_version"];
+const NOT_COUNTED: [&str; 7] = ["path", "run", "number", "footer_bytes", "schema_id", "class_since", "added_version"];
 
 impl CountedFiles {
     /// In the leaf's order.
@@ -173,8 +174,9 @@ impl LeafTable {
 
     /// Hands out the path of each file that is still alive, with that of its pack.
     pub fn paths(&self, mut take: impl FnMut(&str, Option<&str>) -> Result<()>) -> Result<()> {
-        let (path, packs) = (table::texts(&self.batch, "path")?, packs(&self.batch)?);
-        self.alive().try_for_each(|(row, _)| take(path(row), packs(row).as_ref().map(|pack| pack.path.as_str())))
+        let (view, packs) = (self.view()?, packs(&self.batch)?);
+        self.alive()
+            .try_for_each(|(row, _)| take(&view(row)?.path(), packs(row).as_ref().map(|pack| pack.path.as_str())))
     }
 
     /// The files at these ascending positions that are still alive, with what a commit needs to remove them.
@@ -197,7 +199,7 @@ impl LeafTable {
     fn view<'a>(&'a self) -> Result<impl Fn(usize) -> Result<FileView<'a>> + use<'a>> {
         let batch = &self.batch;
         let keys = ranges::keys(batch)?;
-        let (path, class) = (table::texts(batch, "path")?, table::texts(batch, "storage_class")?);
+        let (name, class) = (names::decode(batch)?, table::texts(batch, "storage_class")?);
         let rows = table::numbers::<Int64Type>(batch, "rows")?;
         let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
         let class_since = table::optional::<TimestampMicrosecondType>(batch, "class_since")?;
@@ -205,7 +207,7 @@ impl LeafTable {
         Ok(move |row| {
             let (tenants, event_types, dates) = keys(row)?;
             Ok(FileView {
-                path: path(row),
+                name: name(row),
                 tenants,
                 event_types,
                 dates,
@@ -237,7 +239,7 @@ impl LeafTable {
         Ok(move |row| {
             let view = view(row)?;
             Ok(DataFile {
-                path: view.path.to_owned(),
+                path: view.path().into_owned(),
                 tenants: tenants.of(&view.tenants),
                 event_types: event_types.of(&view.event_types),
                 dates: view.dates,

@@ -25,6 +25,7 @@ mod leaf_list;
 mod leaf_table;
 mod lease;
 mod ledger;
+mod names;
 mod ranges;
 mod rebuilt;
 mod relocate;
@@ -49,5 +50,6 @@ pub use root::Root;
 pub use snapshot::{Snapshot, Version};
 
 /// The version of the root and leaf formats this code writes. A reader refuses a higher one. Since 2 digests in roots are
-/// bytes, and leaves leave out columns that say nothing; since 3 deleted positions are bitmaps.
-pub const FORMAT_VERSION: u32 = 3;
+/// bytes, and leaves leave out columns that say nothing; since 3 deleted positions are bitmaps; since 4 runs and numbers
+/// stand for paths in leaves.
+pub const FORMAT_VERSION: u32 = 4;

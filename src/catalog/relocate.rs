@@ -21,7 +21,7 @@ pub async fn relocate(newest: &Snapshot, remove: &mut [LiveFile]) -> Result<()> 
     let dates: BTreeSet<Date> = moved.iter().map(|live| live.file.dates.min).collect();
     let paths: HashSet<String> = moved.iter().map(|live| live.file.path.clone()).collect();
     let may_list = |leaf: &LeafRef| leaf.is_merged() && leaf.may_hold_any(&dates);
-    let candidates = newest.pick_files(may_list, |file| paths.contains(file.path)).await?;
+    let candidates = newest.pick_files(may_list, |file| paths.contains(file.path().as_ref())).await?;
     let places: HashMap<&str, &LiveFile> = candidates.iter().map(|live| (live.file.path.as_str(), live)).collect();
     for live in &mut moved {
         if let Some(place) = places.get(live.file.path.as_str()).filter(|place| place.file == live.file) {

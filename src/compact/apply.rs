@@ -223,7 +223,9 @@ impl Live {
         let dates: BTreeSet<Date> = groups.iter().map(|group| group.cell.date).collect();
         let wanted: HashMap<&str, &DataFile> =
             groups.iter().flat_map(|group| &group.files).map(|live| (live.file.path.as_str(), &live.file)).collect();
-        let files = newest.pick_files(|leaf| leaf.may_hold_any(&dates), |file| wanted.contains_key(file.path)).await?;
+        let files = newest
+            .pick_files(|leaf| leaf.may_hold_any(&dates), |file| wanted.contains_key(file.path().as_ref()))
+            .await?;
         // A file that changed its class meanwhile is another one to us.
         let found = files.into_iter().filter(|live| wanted.get(live.file.path.as_str()) == Some(&&live.file));
         Ok(Live { files: found.map(|live| (live.file.path.clone(), live)).collect(), newest: newest.clone() })

@@ -305,7 +305,7 @@ impl Live {
         let covered = Covered::all(files.iter().flatten().map(|live| Covered::from(&live.file)));
         let may_hold =
             |leaf: &LeafRef| covered.as_ref().is_some_and(|covered| covered.may_share_a_cell(&Covered::from(leaf)));
-        let found = newest.pick_files(may_hold, |file| wanted.contains(file.path)).await?;
+        let found = newest.pick_files(may_hold, |file| wanted.contains(file.path().as_ref())).await?;
         Ok(Live(found.into_iter().map(|live| (live.file.path.clone(), live)).collect()))
     }
 

@@ -227,14 +227,15 @@ async fn entries(snapshot: &Snapshot) -> Result<ByFolder<ENTRY_BYTES>> {
     while let Some(table) = tables.try_next().await? {
         for view in table.views()? {
             let (position, file) = view?;
+            let path = file.path();
             let entry = Entry {
-                path_digest: short_digest(file.path),
+                path_digest: short_digest(&path),
                 size_bytes: file.size_bytes,
                 class: file.storage_class,
                 leaf,
                 position,
             };
-            entries.add(file.path, entry.encode())?;
+            entries.add(&path, entry.encode())?;
         }
         leaf += 1;
     }

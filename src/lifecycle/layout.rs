@@ -36,7 +36,7 @@ impl Default for Part {
 
 impl Part {
     pub fn of(file: &FileView<'_>, gate: Gate) -> Self {
-        let digest = u128::from_be_bytes(short_digest(file.path));
+        let digest = u128::from_be_bytes(short_digest(&file.path()));
         Part { files: 1, bytes: file.size_bytes, digest, gate, from: file.storage_class }
     }
 

@@ -160,7 +160,7 @@ pub async fn decisions(
         each(&Decider::new(planning), snapshot, leaves_of(snapshot, month), |file, keys| {
             if file.dates.min.first_of_month() == month && wanted(file) {
                 let (reason, place) = plan.place(&mut decider, file, keys);
-                found.push((Decision { path: file.path.to_owned(), size_bytes: file.size_bytes, reason }, place));
+                found.push((Decision { path: file.path().into_owned(), size_bytes: file.size_bytes, reason }, place));
             }
         })
         .await?;

@@ -1,14 +1,20 @@
 //! One immutable Parquet object, as the catalog knows it.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::partition::write_folder;
 use super::{Key, Partition, StorageClass};
 
 /// Bundles lie below this folder, and nothing else does.
 pub const BUNDLES: &str = "_bundles";
+
+/// Files of cells lie below this folder.
+pub const EVENTS: &str = "events";
 
 /// An inclusive range of keys; of a cell's file it is one value, of a bundle it may be wider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -87,7 +93,7 @@ pub struct DataFile {
 /// What decisions look at of a data file, whether it lies in a leaf's columns or in a [`DataFile`].
 #[derive(Debug, Clone)]
 pub struct FileView<'a> {
-    pub path: &'a str,
+    pub name: FileName<'a>,
     pub tenants: KeyRange<&'a str>,
     pub event_types: KeyRange<&'a str>,
     pub dates: KeyRange<Date>,
@@ -99,16 +105,45 @@ pub struct FileView<'a> {
     pub is_packed: bool,
 }
 
-impl FileView<'_> {
-    pub fn is_bundle(&self) -> bool {
-        self.path.starts_with(BUNDLES)
+/// What says, with a file's keys, where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileName<'a> {
+    /// Relative to the archive root.
+    Path(&'a str),
+    /// Of `<run>-<number>.parquet` in the folder of the file's cell.
+    OfRun { run: &'a str, number: u64 },
+}
+
+impl<'a> FileView<'a> {
+    /// Relative to the archive root.
+    pub fn path(&self) -> Cow<'a, str> {
+        match self.name {
+            FileName::Path(path) => Cow::Borrowed(path),
+            FileName::OfRun { run, number } => {
+                Cow::Owned(path_in_cell(self.dates.min, self.event_types.min, self.tenants.min, run, number))
+            }
+        }
     }
+
+    pub fn is_bundle(&self) -> bool {
+        matches!(self.name, FileName::Path(path) if path.starts_with(BUNDLES))
+    }
+}
+
+fn path_in_cell(date: Date, event_type: &str, tenant_id: &str, run: &str, number: u64) -> String {
+    // One allocation is enough for nearly all of them.
+    let mut path = String::with_capacity(128);
+    path.push_str(EVENTS);
+    path.push('/');
+    write_folder(date, event_type, tenant_id, &mut path);
+    write!(path, "/{run}-{number}.parquet").expect("a String takes every write");
+    path
 }
 
 impl<'a> From<&'a DataFile> for FileView<'a> {
     fn from(file: &'a DataFile) -> Self {
         FileView {
-            path: &file.path,
+            name: FileName::Path(&file.path),
             tenants: file.tenants.as_text(),
             event_types: file.event_types.as_text(),
             dates: file.dates.clone(),
@@ -141,6 +176,14 @@ impl DataFile {
         self.path.starts_with(BUNDLES)
     }
 
+    /// Its run and number, where these and its keys make its path.
+    pub fn run_and_number(&self) -> Option<(&str, u64)> {
+        let (date, event_type, tenant_id) = (self.dates.single()?, self.event_types.single()?, self.tenants.single()?);
+        let (run, number) = self.path.rsplit('/').next()?.strip_suffix(".parquet")?.rsplit_once('-')?;
+        let number = number.parse().ok()?;
+        (path_in_cell(*date, event_type, tenant_id, run, number) == self.path).then_some((run, number))
+    }
+
     /// The cell this file belongs to; `None` of a bundle.
     pub fn partition(&self) -> Option<Partition> {
         if self.is_bundle() {
@@ -159,5 +202,46 @@ impl DataFile {
         self.dates.contains(&cell.date)
             && within(&self.tenants, &cell.tenant_id)
             && within(&self.event_types, &cell.event_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> DataFile {
+        DataFile {
+            path: path.to_owned(),
+            tenants: KeyRange::one("a/b").to_text(),
+            event_types: KeyRange::one("login").to_text(),
+            dates: KeyRange::one(Date::constant(2026, 8, 24)),
+            ts: KeyRange::one(0),
+            rows: 1,
+            size_bytes: 1,
+            footer_bytes: 1,
+            schema_id: 1,
+            storage_class: StorageClass::Standard,
+            class_since: None,
+            pack: None,
+        }
+    }
+
+    #[test]
+    fn a_run_and_a_number_stand_for_a_path_only_where_they_make_it_again() {
+        let path = "events/date=2026-08-24/event_type=login/tenant_id=a%2Fb/0041-ab-17.parquet";
+        let named = file(path);
+        let (run, number) = named.run_and_number().unwrap();
+        assert_eq!((run, number), ("0041-ab", 17));
+        let view = FileView { name: FileName::OfRun { run, number }, ..FileView::from(&named) };
+        assert_eq!(view.path(), path);
+        for other in [
+            "events/date=2026-08-24/event_type=login/tenant_id=a%2Fb/0041-ab-017.parquet",
+            "events/date=2026-08-24/event_type=login/tenant_id=a%2fb/0041-ab-17.parquet",
+            "events/date=2026-08-25/event_type=login/tenant_id=a%2Fb/0041-ab-17.parquet",
+            "events/date=2026-08-24/event_type=login/tenant_id=a%2Fb/somebody.parquet",
+            "_bundles/month=2026-08/bucket=0000/0041-ab-17.parquet",
+        ] {
+            assert_eq!(file(other).run_and_number(), None, "{other}");
+        }
     }
 }

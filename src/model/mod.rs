@@ -19,7 +19,7 @@ mod storage_class;
 mod usd;
 
 pub use archived_file::ArchivedFile;
-pub use data_file::{BUNDLES, DataFile, FileView, KeyRange, PackRef};
+pub use data_file::{BUNDLES, DataFile, EVENTS, FileName, FileView, KeyRange, PackRef};
 pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
 pub use dead_letter::{DeadLetter, Reason, RecordFormat};
 pub use digest::{hex, sha256, sha256_bytes, short_digest};

@@ -69,10 +69,8 @@ pub struct Partition {
 impl Partition {
     /// The folder of this cell, relative to `events/`.
     pub fn folder(&self) -> String {
-        let mut folder = format!("date={}/event_type=", self.date);
-        encode_into(&self.event_type.0, &mut folder);
-        folder.push_str("/tenant_id=");
-        encode_into(&self.tenant_id.0, &mut folder);
+        let mut folder = String::new();
+        write_folder(self.date, &self.event_type.0, &self.tenant_id.0, &mut folder);
         folder
     }
 
@@ -90,6 +88,14 @@ impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.folder())
     }
+}
+
+/// Appends what [`Partition::folder`] is of these keys.
+pub(super) fn write_folder(date: Date, event_type: &str, tenant_id: &str, out: &mut String) {
+    write!(out, "date={date}/event_type=").expect("a String takes every write");
+    encode_into(event_type, out);
+    out.push_str("/tenant_id=");
+    encode_into(tenant_id, out);
 }
 
 /// Hive's list: `FileUtils.charToEscape` in apache/hive, `common/src/java/org/apache/hadoop/hive/common/FileUtils.java`.

@@ -69,11 +69,12 @@ pub async fn tree(snapshot: &Snapshot, table: String) -> Result<Tree> {
             return Ok(());
         }
         tree.first_date = Some(tree.first_date.map_or(file.dates.min, |first| first.min(file.dates.min)));
-        let mut folders = file.path.split('/').filter_map(|folder| folder.split_once('='));
+        let path = file.path();
+        let mut folders = path.split('/').filter_map(|folder| folder.split_once('='));
         let (_, event_type, tenant) = (folders.next(), folders.next(), folders.next());
         let keys = event_type.zip(tenant);
         let ((_, event_type), (_, tenant)) =
-            keys.ok_or_else(|| Error::failed(format!("{} lies in no cell's folder", file.path)))?;
+            keys.ok_or_else(|| Error::failed(format!("{path} lies in no cell's folder")))?;
         if !tree.event_types.contains(event_type) {
             tree.event_types.insert(event_type.to_owned());
         }

@@ -26,7 +26,7 @@ impl Layout {
     pub const LEASES: &'static str = "_tier/lease";
     pub const RUNS: &'static str = "_tier/run";
     pub const CATALOG: &'static str = "_tier";
-    pub const EVENTS: &'static str = "events";
+    pub const EVENTS: &'static str = model::EVENTS;
     pub const DELTA_LOG: &'static str = "_delta_log";
     pub const BUNDLES: &'static str = model::BUNDLES;
 

@@ -60,7 +60,7 @@ fn expected<'a>(files: impl Iterator<Item = &'a NewFile>) -> PlannedFiles {
 
 async fn remove(ctx: &Context, base: &Snapshot, paths: &BTreeSet<&str>) {
     let mut change = Change::new(Operation::new("compact", base.version()));
-    change.remove = base.pick_files(|_| true, |file| paths.contains(file.path)).await.unwrap();
+    change.remove = base.pick_files(|_| true, |file| paths.contains(file.path().as_ref())).await.unwrap();
     assert_eq!(change.remove.len(), paths.len());
     let outcome = catalog::commit(ctx, Some(base), &layout(ctx, Some(base)), change).await.unwrap();
     assert!(matches!(outcome, Outcome::Committed(_)), "nobody else commits");

@@ -32,8 +32,9 @@ pub async fn run(app: &App, args: WhyArgs) -> Result<u8> {
     let planned = planned(app, snapshot, app.context.now()).await?;
     let path = args.path.trim_end_matches('/');
     let is_meant = |file: &FileView<'_>| {
-        let at = file.path.strip_prefix("events/").unwrap_or(file.path);
-        file.path.starts_with(path) || at.starts_with(path)
+        let whole = file.path();
+        let at = whole.strip_prefix("events/").unwrap_or(&whole);
+        whole.starts_with(path) || at.starts_with(path)
     };
     let (mut decisions, mut actions) = (Vec::new(), BTreeSet::new());
     lifecycle::decisions(planned.planning(), &planned.snapshot, &planned.plan, is_meant, |decision, place| {
