@@ -34,30 +34,30 @@ class = "STANDARD"
 CONFIG
 }
 
-tier() { "$TIER_BIN" --quiet --yes --config "$work/tier.toml" --archive "$work/archive" "$@" >/dev/null; }
+ask() { "$TIER_BIN" --quiet --yes --config "$work/tier.toml" --archive "$work/archive" "$@"; }
+tier() { ask "$@" >/dev/null; }
 
-step() { # NAME ENGINE…
-    echo "delta_stages: $1: $("$TIER_BIN" query --archive "$work/archive" --tiers cold 'SELECT count(*) FROM events' |
-        tail -n 1) rows" >&2
-    shift
-    "$here/delta_engines.sh" "$work/archive" "$@"
+step() { # NAME
+    echo "delta_stages: $1: $(ask query --tiers cold 'SELECT count(*) FROM events' | tail -n 1) rows" >&2
+    "$here/delta_engines.sh" "$work/archive" "${engines[@]}"
 }
 
 (($#)) || set -- tier spark trino
+engines=("$@")
 policy $'tenant = "acme"\nclass = "DEEP_ARCHIVE"\nlayout = "bundle"'
 tier archive "$samples"/2026-08-2[456].*
-step "the first archive" "$@"
+step "the first archive"
 tier archive "$samples"
-step "late events" "$@"
+step "late events"
 tier compact --now 2026-09-20
-step "compaction" "$@"
+step "compaction"
 tier lifecycle apply --now 2026-12-20 --max-cost 5
-step "acme in DEEP_ARCHIVE" "$@"
+step "acme in DEEP_ARCHIVE"
 policy $'event_type = "purchase"\nexpire = true'
-files=$("$TIER_BIN" --quiet lifecycle plan --config "$work/tier.toml" --archive "$work/archive" --now 2026-12-20 --json | python3 -c '
+files=$(ask lifecycle plan --now 2026-12-20 --json | python3 -c '
 import json, sys
 print(json.load(sys.stdin)["totals"]["expires"])')
 tier lifecycle apply --now 2026-12-20 --confirm "$files"
-step "expiry of $files files" "$@"
+step "expiry of $files files"
 tier publish delta --replace
-step "from nothing" "$@"
+step "from nothing"

@@ -27,7 +27,7 @@ const LEAF_FORMAT: &str = "3";
 /// paths, where each lies in the folder of its cell.
 pub(super) const LEAF_FORMATS: [&str; 3] = ["1", "2", LEAF_FORMAT];
 
-/// Data files per leaf: about 125 KB, so that one GET is worth its round trip and a plan reads little in vain.
+/// Data files per leaf: about 110 KB, so that one GET is worth its round trip and a plan reads little in vain.
 pub const FILES_PER_LEAF: usize = 4096;
 
 /// Leaves written at once.

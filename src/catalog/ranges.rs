@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{max, min};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use jiff::civil::Date;
@@ -183,8 +183,7 @@ impl SharedTexts {
 /// Fails where a date is out of range.
 pub fn check_dates(batch: &RecordBatch) -> Result<()> {
     for name in [DATES[0], greatest(batch, DATES)] {
-        let days =
-            table::column(batch, name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| table::wrong_type(name))?;
+        let days = table::array::<Date32Type>(batch, name)?;
         // What lies between two dates is a date.
         [min(days), max(days)].into_iter().flatten().try_for_each(|day| date(day).map(drop))?;
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Fields, Schema};
 use bytes::Bytes;
@@ -184,8 +184,13 @@ pub fn numbers<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<impl Fn(usize) -> T::Native + use<'a, T>> {
-    let array = column(batch, name)?.as_primitive_opt::<T>().ok_or_else(|| wrong_type(name))?;
+    let array = array::<T>(batch, name)?;
     Ok(|row| array.value(row))
+}
+
+/// The same as they lie in memory.
+pub fn array<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<T>> {
+    column(batch, name)?.as_primitive_opt::<T>().ok_or_else(|| wrong_type(name))
 }
 
 /// The values of a column that may be null, or missing in a file of an older tier.

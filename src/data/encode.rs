@@ -294,18 +294,15 @@ const FEW_BYTES: usize = 128;
 
 /// Leaves out the codec where it saves next to nothing of a few rows.
 fn without_codecs(builder: WriterPropertiesBuilder, first: &RecordBatch) -> WriterPropertiesBuilder {
-    let schema = first.schema();
-    schema.fields().iter().zip(first.columns()).fold(builder, |builder, (field, values)| {
-        let is_small = match field.data_type() {
+    let small =
+        first.schema_ref().fields().iter().zip(first.columns()).filter(|(_, values)| match values.data_type() {
             DataType::Int64 | DataType::Boolean => true,
             DataType::Utf8 => have_few_bytes(values.as_string::<i32>().iter().flatten()),
             _ => false,
-        };
-        match is_small {
-            true => builder.set_column_compression(ColumnPath::from(field.name().as_str()), Compression::UNCOMPRESSED),
-            false => builder,
-        }
-    })
+        });
+    small
+        .map(|(field, _)| ColumnPath::from(field.name().as_str()))
+        .fold(builder, |builder, column| builder.set_column_compression(column, Compression::UNCOMPRESSED))
 }
 
 /// Whether the different ones among these texts take no more than [`FEW_BYTES`].

@@ -1,20 +1,16 @@
 //! One immutable Parquet object, as the catalog knows it.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::partition::write_folder;
+use super::partition::path_in_cell;
 use super::{Key, Partition, StorageClass};
 
 /// Bundles lie below this folder, and nothing else does.
 pub const BUNDLES: &str = "_bundles";
-
-/// Files of cells lie below this folder.
-pub const EVENTS: &str = "events";
 
 /// An inclusive range of keys; of a cell's file it is one value, of a bundle it may be wider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -128,16 +124,6 @@ impl<'a> FileView<'a> {
     pub fn is_bundle(&self) -> bool {
         matches!(self.name, FileName::Path(path) if path.starts_with(BUNDLES))
     }
-}
-
-fn path_in_cell(date: Date, event_type: &str, tenant_id: &str, run: &str, number: u64) -> String {
-    // One allocation is enough for nearly all of them.
-    let mut path = String::with_capacity(128);
-    path.push_str(EVENTS);
-    path.push('/');
-    write_folder(date, event_type, tenant_id, &mut path);
-    write!(path, "/{run}-{number}.parquet").expect("a String takes every write");
-    path
 }
 
 impl<'a> From<&'a DataFile> for FileView<'a> {

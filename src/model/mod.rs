@@ -19,7 +19,7 @@ mod storage_class;
 mod usd;
 
 pub use archived_file::ArchivedFile;
-pub use data_file::{BUNDLES, DataFile, EVENTS, FileName, FileView, KeyRange, PackRef};
+pub use data_file::{BUNDLES, DataFile, FileName, FileView, KeyRange, PackRef};
 pub use day::{date_of_days, date_of_micros, days_of_date, micros_of_timestamp, timestamp_of_micros};
 pub use dead_letter::{DeadLetter, Reason, RecordFormat};
 pub use digest::{hex, sha256, sha256_bytes, short_digest};
@@ -27,7 +27,7 @@ pub use export::{ExportEntry, ExportStamp};
 pub use hold::Hold;
 pub use mapping::{IdSource, KeySource, Mapping, TimeUnit};
 pub use object_state::{ObjectState, RestoreState};
-pub use partition::{BadKey, Key, MAX_ENCODED_KEY_BYTES, Partition};
+pub use partition::{BadKey, EVENTS, Key, MAX_ENCODED_KEY_BYTES, Partition};
 pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
 pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema, is_key_column};

@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 /// The longest encoded key. File systems take 255 bytes per name, and `event_type=` needs some of them.
 pub const MAX_ENCODED_KEY_BYTES: usize = 200;
 
+/// Files of cells lie below this folder.
+pub const EVENTS: &str = "events";
+
 /// Hive's name for null, <https://hive.apache.org/> (`hive.exec.default.partition.name`): readers turn it into null.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -74,6 +77,11 @@ impl Partition {
         folder
     }
 
+    /// The file of this cell that a run of this name gave this number, relative to the archive root.
+    pub fn file(&self, run: &str, number: u64) -> String {
+        path_in_cell(self.date, &self.event_type.0, &self.tenant_id.0, run, number)
+    }
+
     /// The inverse of [`Partition::folder`]; `None` when the text is no cell's folder.
     pub fn parse_folder(folder: &str) -> Option<Self> {
         let mut parts = folder.split('/');
@@ -90,8 +98,19 @@ impl fmt::Display for Partition {
     }
 }
 
+/// What [`Partition::file`] is of these keys.
+pub(super) fn path_in_cell(date: Date, event_type: &str, tenant_id: &str, run: &str, number: u64) -> String {
+    // One allocation is enough for nearly all of them.
+    let mut path = String::with_capacity(128);
+    path.push_str(EVENTS);
+    path.push('/');
+    write_folder(date, event_type, tenant_id, &mut path);
+    write!(path, "/{run}-{number}.parquet").expect("a String takes every write");
+    path
+}
+
 /// Appends what [`Partition::folder`] is of these keys.
-pub(super) fn write_folder(date: Date, event_type: &str, tenant_id: &str, out: &mut String) {
+fn write_folder(date: Date, event_type: &str, tenant_id: &str, out: &mut String) {
     write!(out, "date={date}/event_type=").expect("a String takes every write");
     encode_into(event_type, out);
     out.push_str("/tenant_id=");

@@ -56,14 +56,12 @@ impl Selected {
         let leaves = leaves.pick(kept.into_iter().enumerate().filter(|(_, kept)| *kept).map(|(row, _)| row));
         let files_after_root = leaves.iter().map(|leaf| leaf.files).sum();
         let report = |files_after_leaf| ScanReport { files_total, files_after_root, files_after_leaf };
-        let (mut few, mut files, mut rows) = (Vec::new(), 0, 0);
-        let (mut waiting, mut waiting_bytes) = (Vec::new(), 0);
+        let (mut few, mut waiting, mut files, mut rows) = (Vec::new(), Vec::new(), 0, 0);
         let mut stream = Box::pin(selector.pick(leaves));
         while limit.is_none_or(|limit| rows < limit as u64)
             && let Some(picked) = stream.try_next().await?
         {
             files += picked.files();
-            waiting_bytes += picked.file.leaf().leaf_bytes;
             waiting.push(picked);
             if files > FEW_FILES {
                 let rest = futures::stream::iter(waiting).map(Ok).chain(stream);
@@ -71,8 +69,8 @@ impl Selected {
                 let report = report(many.files);
                 return Ok((Selected::Many(Box::new(many)), report));
             }
+            let waiting_bytes: u64 = waiting.iter().map(|picked: &Picked| picked.file.leaf().leaf_bytes).sum();
             if limit.is_some() || waiting_bytes > WAITING_BYTES {
-                waiting_bytes = 0;
                 let opened = selector.open_all(std::mem::take(&mut waiting)).await?;
                 rows += opened.iter().map(OfLeaf::rows).sum::<u64>();
                 few.extend(opened);

@@ -75,7 +75,7 @@ impl Layout {
     }
 
     pub fn data_file(&self, cell: &Partition, number: usize) -> String {
-        format!("{}/{}/{}.parquet", Self::EVENTS, cell.folder(), self.stem(number))
+        cell.file(&self.run_name(), number as u64)
     }
 
     /// A bundle of the month that `first_day` begins; `bucket` numbers the bundles of one month and run.
@@ -137,7 +137,12 @@ impl Layout {
     }
 
     fn stem(&self, number: usize) -> String {
-        format!("{:020}-{}-{number}", self.base_version, self.run)
+        format!("{}-{number}", self.run_name())
+    }
+
+    /// What the names of all objects of the run begin with: see [`Layout::run_of`].
+    fn run_name(&self) -> String {
+        format!("{:020}-{}", self.base_version, self.run)
     }
 }
 
