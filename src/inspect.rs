@@ -153,10 +153,7 @@ pub async fn leaf(snapshot: &Snapshot, path: &str) -> Result<LeafContent> {
 /// A data file of the version: what the catalog says, what the store says, and its footer, from the pack where the file
 /// itself is out of reach.
 pub async fn file(ctx: &Ctx, snapshot: &Snapshot, path: &str) -> Result<FileView> {
-    let dates = days_of_path(path);
-    let may_list = |leaf: &LeafRef| dates.as_ref().is_none_or(|dates| leaf.dates.overlaps(dates));
-    let live = snapshot.pick_files(may_list, |file| file.path() == path).await?;
-    let live = live.into_iter().next().ok_or_else(|| {
+    let live = snapshot.file(path).await?.ok_or_else(|| {
         Error::usage(format!("version {} has no data file {path}", snapshot.version()))
             .hint("paths are relative to the archive; --as-of looks at another version")
     })?;
@@ -184,18 +181,6 @@ pub async fn file(ctx: &Ctx, snapshot: &Snapshot, path: &str) -> Result<FileView
         Err(error) => view.footer_missing = Some([vec![error.headline()], error.causes()].concat().join(": ")),
     }
     Ok(view)
-}
-
-/// The dates that a path's folder names.
-fn days_of_path(path: &str) -> Option<KeyRange<Date>> {
-    let folder = path.split('/').nth(1)?;
-    match folder.strip_prefix("date=") {
-        Some(date) => date.parse().ok().map(KeyRange::one),
-        None => {
-            let first: Date = format!("{}-01", folder.strip_prefix("month=")?).parse().ok()?;
-            Some(KeyRange { min: first, max: first.last_of_month() })
-        }
-    }
 }
 
 async fn metadata(ctx: &Ctx, file: &DataFile) -> Result<(ParquetMetaData, u64)> {

@@ -85,8 +85,8 @@ impl VaultCopy {
 
 /// A data file that the newest version must name.
 pub async fn data_file(store: &Store, path: &str) -> Result<DataFile> {
-    let found = Snapshot::open(store).await?.pick_files(|_| true, |file| file.path() == path).await?;
-    found.into_iter().next().map(|live| live.file).ok_or_else(|| {
+    let found = Snapshot::open(store).await?.file(path).await?;
+    found.map(|live| live.file).ok_or_else(|| {
         Error::usage(format!("the newest version has no data file `{path}`"))
             .code("no-such-file")
             .hint("paths are relative to the archive, as in its folders `events` and `_bundles`")

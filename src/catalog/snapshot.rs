@@ -321,6 +321,13 @@ impl Snapshot {
         Ok(picked)
     }
 
+    /// The live file of this path; leaves of other days than its path says are not read.
+    pub async fn file(&self, path: &str) -> Result<Option<LiveFile>> {
+        let Some(dates) = Layout::dates_of(path) else { return Ok(None) };
+        let found = self.pick_files(|leaf| leaf.dates.overlaps(&dates), |file| file.path() == path).await?;
+        Ok(found.into_iter().next())
+    }
+
     fn leaves_where(&self, keep: impl Fn(&LeafRef) -> bool) -> Vec<LeafRef> {
         self.root.leaves.iter().filter(|leaf| keep(leaf)).cloned().collect()
     }

@@ -27,7 +27,7 @@ pub use export::{ExportEntry, ExportStamp};
 pub use hold::Hold;
 pub use mapping::{IdSource, KeySource, Mapping, TimeUnit};
 pub use object_state::{ObjectState, RestoreState};
-pub use partition::{BadKey, EVENTS, Key, MAX_ENCODED_KEY_BYTES, Partition};
+pub use partition::{BadKey, EVENTS, Key, MAX_ENCODED_KEY_BYTES, Partition, folder_value};
 pub use prices::{ClassPrices, Prices, RestoreQuote};
 pub use retrieval::Retrieval;
 pub use schema::{Column, ColumnType, RESERVED_COLUMNS, Schema, is_key_column};

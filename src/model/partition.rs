@@ -126,6 +126,13 @@ fn needs_encoding(c: char) -> bool {
         )
 }
 
+/// A key as it stands in the name of its folder.
+pub fn folder_value(key: &str) -> String {
+    let mut value = String::with_capacity(key.len());
+    encode_into(key, &mut value);
+    value
+}
+
 fn encode_into(value: &str, out: &mut String) {
     for c in value.chars() {
         if needs_encoding(c) {

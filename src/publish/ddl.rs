@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result};
-use crate::model::{ColumnType, FileView, Schema};
+use crate::model::{ColumnType, FileView, Schema, folder_value};
 use crate::store::{Layout, Location};
 /// Athena's limit of a table property, <https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>:
 /// metadata of all of them together is 1 MB; more values than this are not worth enumerating either.
@@ -63,27 +63,26 @@ pub async fn tree(snapshot: &Snapshot, table: String) -> Result<Tree> {
         tenants: BTreeSet::new(),
         bundled_rows: 0,
     };
+    let (mut event_types, mut tenants) = (BTreeSet::new(), BTreeSet::new());
     let look = |file: &FileView<'_>| {
         if file.is_bundle() {
             tree.bundled_rows += file.rows;
             return Ok(());
         }
         tree.first_date = Some(tree.first_date.map_or(file.dates.min, |first| first.min(file.dates.min)));
-        let path = file.path();
-        let mut folders = path.split('/').filter_map(|folder| folder.split_once('='));
-        let (_, event_type, tenant) = (folders.next(), folders.next(), folders.next());
-        let keys = event_type.zip(tenant);
-        let ((_, event_type), (_, tenant)) =
-            keys.ok_or_else(|| Error::failed(format!("{path} lies in no cell's folder")))?;
-        if !tree.event_types.contains(event_type) {
-            tree.event_types.insert(event_type.to_owned());
-        }
-        if !tree.tenants.contains(tenant) {
-            tree.tenants.insert(tenant.to_owned());
+        let keys = file.event_types.single().zip(file.tenants.single());
+        let (event_type, tenant) =
+            keys.ok_or_else(|| Error::failed(format!("{} is no bundle and holds several cells", file.path())))?;
+        for (seen, key) in [(&mut event_types, *event_type), (&mut tenants, *tenant)] {
+            if !seen.contains(key) {
+                seen.insert(key.to_owned());
+            }
         }
         Ok(())
     };
     snapshot.each_file(|_| true, look).await?;
+    let in_folders = |keys: BTreeSet<String>| keys.iter().map(|key| folder_value(key)).collect();
+    (tree.event_types, tree.tenants) = (in_folders(event_types), in_folders(tenants));
     Ok(tree)
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::model::{self, Partition};
+use crate::model::{self, KeyRange, Partition};
 
 /// Names for one run. They are fresh for every attempt and never used again: a replay must not adopt a file that a
 /// vacuum is about to delete.
@@ -136,6 +136,19 @@ impl Layout {
         path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
     }
 
+    /// The days of which a data file of this path may hold events; `None` of what is no data file's path.
+    pub fn dates_of(path: &str) -> Option<KeyRange<Date>> {
+        let (events, bundles) = (path.strip_prefix(Self::EVENTS), path.strip_prefix(Self::BUNDLES));
+        let folder = events.or(bundles)?.split('/').nth(1)?;
+        match folder.strip_prefix("month=") {
+            Some(month) => {
+                let first: Date = format!("{month}-01").parse().ok()?;
+                Some(KeyRange { min: first, max: first.last_of_month() })
+            }
+            None => folder.strip_prefix("date=")?.parse().ok().map(KeyRange::one),
+        }
+    }
+
     fn stem(&self, number: usize) -> String {
         format!("{}-{number}", self.run_name())
     }
@@ -162,6 +175,17 @@ mod tests {
         assert_eq!((name, Layout::run_of(name)), ("00000000000000000041-0123456789abcdef-3", &name[..37]));
         assert_eq!(Layout::root_version(&Layout::root(7)), Some(7));
         assert_eq!(Layout::root_version("_tier/root/.tmp"), None);
+    }
+
+    #[test]
+    fn a_data_files_path_tells_its_days() {
+        let cell = Partition::parse_folder("date=2026-08-24/event_type=a/tenant_id=b").unwrap();
+        let layout = Layout::for_run(41, "0123456789abcdef0123456789abcdef");
+        let (first, last) = (Date::constant(2026, 8, 1), Date::constant(2026, 8, 31));
+        assert_eq!(Layout::dates_of(&layout.data_file(&cell, 1)), Some(KeyRange::one(cell.date)));
+        assert_eq!(Layout::dates_of(&layout.bundle(first, 0, 1)), Some(KeyRange { min: first, max: last }));
+        assert_eq!(Layout::dates_of(&layout.leaf(1).0), None);
+        assert_eq!(Layout::dates_of("events/date=today/1.parquet"), None);
     }
 
     #[test]
