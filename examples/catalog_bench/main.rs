@@ -23,8 +23,13 @@ use tier::store::{Cache, ClassTime, DEFAULT_CACHE_BYTES, Location, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // As `tier` does.
+    tier::cli::allocator::limit_arenas();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {

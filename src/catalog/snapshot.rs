@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -28,9 +28,11 @@ const LEAF_READS_IN_FLIGHT: usize = 32;
 pub struct Snapshot {
     store: Store,
     root: Arc<Root>,
-    /// Of the root's bytes: the next commit carries it.
-    sha256: Arc<str>,
+    sha256: Digest,
 }
+
+/// The SHA-256 of a root's bytes, hex, which the next commit carries; questions never ask for it.
+type Digest = Arc<LazyLock<String, Box<dyn FnOnce() -> String + Send>>>;
 
 /// A version that was committed.
 #[derive(Debug, Clone)]
@@ -159,7 +161,7 @@ impl Snapshot {
     }
 
     fn decode(store: &Store, version: u64, bytes: Bytes) -> Result<Self> {
-        let sha256 = sha256(&bytes);
+        let hashed = bytes.clone();
         let phrase = || format!("read version {version} at {}", store.address(&Layout::root(version)));
         let root = Root::decode(bytes).map_err(damaged).with_context(phrase)?;
         super::invariants::check(&root).with_context(phrase)?;
@@ -167,11 +169,13 @@ impl Snapshot {
             return Err(Error::failed(format!("it says it is version {}", root.document.version)).code("corrupt-root"))
                 .with_context(phrase);
         }
-        Ok(Snapshot { store: store.clone(), root: Arc::new(root), sha256: sha256.into() })
+        let sha256 = Arc::new(LazyLock::new(Box::new(move || sha256(&hashed)) as Box<_>));
+        Ok(Snapshot { store: store.clone(), root: Arc::new(root), sha256 })
     }
 
     pub(super) fn committed(store: &Store, root: Root, sha256: String) -> Self {
-        Snapshot { store: store.clone(), root: Arc::new(root), sha256: sha256.into() }
+        let sha256 = Arc::new(LazyLock::new(Box::new(move || sha256) as Box<_>));
+        Snapshot { store: store.clone(), root: Arc::new(root), sha256 }
     }
 
     /// The same version as if these were all of its leaves: to be read, not to be built upon.

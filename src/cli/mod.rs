@@ -1,6 +1,6 @@
 //! The only code that talks to people: parses, settles the settings, runs a verb, prints, and says how it went.
 
-mod allocator;
+pub mod allocator;
 mod archive;
 mod args;
 mod cache;
