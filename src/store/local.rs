@@ -19,10 +19,10 @@ use object_store::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Files read at once: enough to keep a disk or a network's file system busy.
-const READS_AT_ONCE: usize = 8;
+const READS_IN_FLIGHT: usize = 8;
 
-/// Up to so many bytes a request is answered with them; of more, whoever asked reads as much as it wants.
-const READ_AT_ONCE_BYTES: u64 = 8 << 20;
+/// What is no larger is read in the same turn as its file is opened; of more, whoever asked reads as much as it wants.
+const WHOLE_BYTES: u64 = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct LocalFiles {
@@ -32,7 +32,7 @@ pub(super) struct LocalFiles {
 
 impl LocalFiles {
     pub fn new() -> Self {
-        LocalFiles { files: LocalFileSystem::new(), reads: Semaphore::new(READS_AT_ONCE) }
+        LocalFiles { files: LocalFileSystem::new(), reads: Semaphore::new(READS_IN_FLIGHT) }
     }
 
     /// Until it is this read's turn.
@@ -66,7 +66,7 @@ impl ObjectStore for LocalFiles {
         let _turn = self.turn().await;
         let head = options.head;
         let result = self.files.get_opts(location, options).await?;
-        if head || result.range.end - result.range.start > READ_AT_ONCE_BYTES {
+        if head || result.range.end - result.range.start > WHOLE_BYTES {
             return Ok(result);
         }
         let (meta, range, attributes) = (result.meta.clone(), result.range.clone(), result.attributes.clone());
