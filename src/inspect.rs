@@ -131,7 +131,7 @@ pub struct ColumnView {
 pub fn root(snapshot: &Snapshot) -> RootView {
     RootView {
         path: Layout::root(snapshot.version()),
-        sha256: snapshot.sha256().to_owned(),
+        sha256: snapshot.sha256(),
         document: snapshot.root().document.clone(),
         leaves: snapshot.root().leaves.iter().map(LeafView::of).collect(),
     }

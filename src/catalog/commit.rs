@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use bytes::Bytes;
 use jiff::civil::Date;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use super::snapshot::{self, Snapshot};
 use super::{FORMAT_VERSION, invariants, ledger};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, ExportEntry, Hold, HotRead, Mapping, Partition, Schema, Seal, Seals, sha256};
+use crate::model::{DataFile, ExportEntry, Hold, HotRead, Mapping, Partition, Schema, Seal, Seals};
 use crate::store::{Layout, PutOutcome, Store};
 
 /// Lost races before giving up: each means that somebody else made progress.
@@ -151,13 +152,13 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
         ledger::spill(store, layout, &mut root.document).await?;
         invariants::check(&root)?;
         let bytes = root.encode()?;
-        let (version, sha256) = (root.document.version, sha256(&bytes));
+        let version = root.document.version;
         store.make_durable().await?;
         ctx.stop.check()?;
         // An error here is ambiguous: the root may have been created. Looking tells.
-        let created = store.put_if_absent(&Layout::root(version), bytes).await;
+        let created = store.put_if_absent(&Layout::root(version), bytes.clone()).await;
         if matches!(created, Ok(PutOutcome::Created)) {
-            return Ok(Outcome::Committed(finish(store, root, sha256).await));
+            return Ok(Outcome::Committed(finish(store, root, bytes).await));
         }
         let winner = match store.get_opt(&Layout::root(version)).await {
             Ok(Some(bytes)) if Stub::decode(bytes.clone())?.is_some() => {
@@ -176,7 +177,7 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
             Err(look) => return Err(created.err().unwrap_or(look)).context("commit, outcome unknown: run it again"),
         };
         if winner.document.commit_id == commit_id {
-            return Ok(Outcome::Committed(finish(store, winner, sha256).await));
+            return Ok(Outcome::Committed(finish(store, winner, bytes).await));
         }
         let newest = Snapshot::open(store).await?;
         if let Some(conflict) = precondition(base, &newest, &change).await? {
@@ -189,11 +190,11 @@ pub async fn commit(ctx: &Ctx, base: Option<&Snapshot>, layout: &Layout, mut cha
         .hint("run it again when fewer writers are at work"))
 }
 
-async fn finish(store: &Store, root: Root, sha256: String) -> Snapshot {
+async fn finish(store: &Store, root: Root, bytes: Bytes) -> Snapshot {
     if let Err(error) = snapshot::write_hint(store, root.document.version).await {
         tracing::warn!("the commit is done, but its hint was not written: {error}");
     }
-    Snapshot::committed(store, root, sha256)
+    Snapshot::committed(store, root, bytes)
 }
 
 /// The table's id; the first writer makes it.
@@ -362,7 +363,7 @@ fn next_document(ctx: &Ctx, parent: &Snapshot, change: &Change, commit_id: &str)
         version: before.version + 1,
         commit_id: commit_id.to_owned(),
         parent_commit_id: Some(before.commit_id.clone()),
-        parent_sha256: Some(parent.sha256().to_owned()),
+        parent_sha256: Some(parent.sha256()),
         time: ctx.now().max(before.time),
         operation: change.operation.clone(),
         schema: change.schema.clone().unwrap_or_else(|| before.schema.clone()),

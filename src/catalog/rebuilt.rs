@@ -127,10 +127,9 @@ pub async fn commit_rebuilt(ctx: &Ctx, remains: &Remains, rebuilt: Rebuilt) -> R
     ledger::spill(store, &layout, &mut root.document).await?;
     invariants::check(&root)?;
     let bytes = root.encode()?;
-    let sha256 = sha256(&bytes);
     store.make_durable().await?;
     ctx.stop.check()?;
-    match store.put_if_absent(&Layout::root(version), bytes).await.context("commit")? {
+    match store.put_if_absent(&Layout::root(version), bytes.clone()).await.context("commit")? {
         PutOutcome::Created => {}
         PutOutcome::AlreadyExists => {
             return Err(Error::new(Kind::TryAgain, format!("version {version} was committed meanwhile"))
@@ -142,7 +141,7 @@ pub async fn commit_rebuilt(ctx: &Ctx, remains: &Remains, rebuilt: Rebuilt) -> R
     for stub in old.broken {
         store.put(&Layout::root(stub.version), stub.encode()?).await.context("close a version with broken leaves")?;
     }
-    Ok(Snapshot::committed(store, root, sha256))
+    Ok(Snapshot::committed(store, root, bytes))
 }
 
 fn document(ctx: &Ctx, remains: &Remains, rebuilt: &Rebuilt, table_id: String, old: &Old) -> RootDocument {
@@ -226,9 +225,7 @@ impl Old {
             }
             put_stubs(store, std::mem::take(&mut open)).await?;
             (old.parent_commit_id, old.parent_sha256) = match found {
-                Version::Retained(snapshot) => {
-                    (snapshot.root().document.commit_id.clone(), snapshot.sha256().to_owned())
-                }
+                Version::Retained(snapshot) => (snapshot.root().document.commit_id.clone(), snapshot.sha256()),
                 Version::Expired(stub) => (stub.commit_id.clone(), sha256(&stub.encode()?)),
             };
         }

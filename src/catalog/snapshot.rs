@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -28,11 +28,9 @@ const LEAF_READS_IN_FLIGHT: usize = 32;
 pub struct Snapshot {
     store: Store,
     root: Arc<Root>,
-    sha256: Digest,
+    /// The root as the store has it.
+    bytes: Bytes,
 }
-
-/// The SHA-256 of a root's bytes, hex, which the next commit carries; questions never ask for it.
-type Digest = Arc<LazyLock<String, Box<dyn FnOnce() -> String + Send>>>;
 
 /// A version that was committed.
 #[derive(Debug, Clone)]
@@ -113,7 +111,7 @@ impl Snapshot {
 
     /// What is before the first version: no event.
     pub fn empty(store: &Store) -> Self {
-        Self::committed(store, Root { document: RootDocument::empty(), leaves: Vec::new().into() }, String::new())
+        Self::committed(store, Root { document: RootDocument::empty(), leaves: Vec::new().into() }, Bytes::new())
     }
 
     /// The newest version of an archive that must exist.
@@ -161,21 +159,18 @@ impl Snapshot {
     }
 
     fn decode(store: &Store, version: u64, bytes: Bytes) -> Result<Self> {
-        let hashed = bytes.clone();
         let phrase = || format!("read version {version} at {}", store.address(&Layout::root(version)));
-        let root = Root::decode(bytes).map_err(damaged).with_context(phrase)?;
+        let root = Root::decode(bytes.clone()).map_err(damaged).with_context(phrase)?;
         super::invariants::check(&root).with_context(phrase)?;
         if root.document.version != version {
             return Err(Error::failed(format!("it says it is version {}", root.document.version)).code("corrupt-root"))
                 .with_context(phrase);
         }
-        let sha256 = Arc::new(LazyLock::new(Box::new(move || sha256(&hashed)) as Box<_>));
-        Ok(Snapshot { store: store.clone(), root: Arc::new(root), sha256 })
+        Ok(Self::committed(store, root, bytes))
     }
 
-    pub(super) fn committed(store: &Store, root: Root, sha256: String) -> Self {
-        let sha256 = Arc::new(LazyLock::new(Box::new(move || sha256) as Box<_>));
-        Snapshot { store: store.clone(), root: Arc::new(root), sha256 }
+    pub(super) fn committed(store: &Store, root: Root, bytes: Bytes) -> Self {
+        Snapshot { store: store.clone(), root: Arc::new(root), bytes }
     }
 
     /// The same version as if these were all of its leaves: to be read, not to be built upon.
@@ -200,9 +195,9 @@ impl Snapshot {
         &self.root.document.schema
     }
 
-    /// Of the root's bytes.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
+    /// Of the root's bytes, hex. A question never asks for it, so it is made here.
+    pub fn sha256(&self) -> String {
+        sha256(&self.bytes)
     }
 
     /// The live data files of the leaves that `keep` picks, in the leaves' order; the caller filters the files.

@@ -80,7 +80,7 @@ impl PlanHeader {
             archive: facts.snapshot.store().location().to_string(),
             table_id: document.table_id.clone(),
             version: document.version,
-            root_sha256: facts.snapshot.sha256().to_owned(),
+            root_sha256: facts.snapshot.sha256(),
             policy_sha256: facts.policy_sha256,
             prices_date: facts.prices_date,
             prices_sha256: facts.prices_sha256,

@@ -322,18 +322,16 @@ async fn months(run: &mut Run<'_>) -> Result<BTreeMap<Date, Folders>> {
     for top in [Layout::EVENTS, Layout::BUNDLES] {
         let (folders, objects) = run.ctx.store.children(top).await?;
         for folder in folders {
-            let name = folder.rsplit('/').next().unwrap_or_default();
-            let day = name.strip_prefix("date=").and_then(|date| date.parse::<Date>().ok());
-            let month = name.strip_prefix("month=").and_then(|month| format!("{month}-01").parse::<Date>().ok());
-            match (day, month) {
-                (Some(day), _) if top == Layout::EVENTS => {
-                    months.entry(day.first_of_month()).or_default().days.push(folder);
-                }
-                (_, Some(month)) if top == Layout::BUNDLES => {
-                    months.entry(month).or_default().bundles = Some(folder);
-                }
-                // Nothing of ours: counted, and left alone.
-                _ => drop(run.list(&folder).await?),
+            // Nothing of ours: counted, and left alone.
+            let Some(dates) = Layout::dates_of(&folder) else {
+                run.list(&folder).await?;
+                continue;
+            };
+            let month = months.entry(dates.min.first_of_month()).or_default();
+            if top == Layout::EVENTS {
+                month.days.push(folder);
+            } else {
+                month.bundles = Some(folder);
             }
         }
         for object in objects {

@@ -136,16 +136,18 @@ impl Layout {
         path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end])
     }
 
-    /// The days of which a data file of this path may hold events; `None` of what is no data file's path.
+    /// The days of which a data file of this path, or in this folder of a day or month, may hold events; `None` of a path
+    /// that is neither.
     pub fn dates_of(path: &str) -> Option<KeyRange<Date>> {
-        let (events, bundles) = (path.strip_prefix(Self::EVENTS), path.strip_prefix(Self::BUNDLES));
-        let folder = events.or(bundles)?.split('/').nth(1)?;
-        match folder.strip_prefix("month=") {
-            Some(month) => {
-                let first: Date = format!("{month}-01").parse().ok()?;
+        let (top, below) = path.split_once('/')?;
+        let folder = below.split('/').next()?;
+        match top {
+            Self::EVENTS => folder.strip_prefix("date=")?.parse().ok().map(KeyRange::one),
+            Self::BUNDLES => {
+                let first: Date = format!("{}-01", folder.strip_prefix("month=")?).parse().ok()?;
                 Some(KeyRange { min: first, max: first.last_of_month() })
             }
-            None => folder.strip_prefix("date=")?.parse().ok().map(KeyRange::one),
+            _ => None,
         }
     }
 
@@ -186,6 +188,7 @@ mod tests {
         assert_eq!(Layout::dates_of(&layout.bundle(first, 0, 1)), Some(KeyRange { min: first, max: last }));
         assert_eq!(Layout::dates_of(&layout.leaf(1).0), None);
         assert_eq!(Layout::dates_of("events/date=today/1.parquet"), None);
+        assert_eq!(Layout::dates_of("events/month=2026-08/1.parquet"), None);
     }
 
     #[test]

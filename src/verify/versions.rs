@@ -130,7 +130,7 @@ fn not_its_child(this: &Version, child: &Child) -> Option<String> {
     if commit_id.as_deref() != Some(this_commit) {
         return Some(format!("its parent has another commit id than version {version}"));
     }
-    let is_same = this_sha256.is_none_or(|this| sha256.as_deref() == Some(this));
+    let is_same = this_sha256.is_none_or(|this| sha256.as_ref() == Some(&this));
     (!is_same).then(|| format!("version {version} is not the bytes it was committed on (SHA-256 differs)"))
 }
 
