@@ -114,12 +114,19 @@ impl PlannedFiles {
         }
     }
 
-    /// A file of one cell, which can be read, is read whole.
-    pub fn add_counted(&mut self, file: &CountedFile<'_>) {
-        let requests = requests_of_unopened(file.size_bytes);
-        self.take(file.storage_class, Taken { files: 1, requests, bytes: file.size_bytes });
-        self.rows += file.covered.rows;
-        self.add_day(file.covered.dates.min);
+    /// Files of one cell each, which can be read, are read whole.
+    pub fn add_counted(&mut self, files: &[CountedFile<'_>]) {
+        for alike in files.chunk_by(|a, b| a.storage_class == b.storage_class) {
+            let sum = |get: fn(&CountedFile<'_>) -> u64| alike.iter().map(get).sum();
+            let requests = sum(|file| requests_of_unopened(file.size_bytes));
+            let taken = Taken { files: alike.len() as u64, requests, bytes: sum(|file| file.size_bytes) };
+            self.take(alike[0].storage_class, taken);
+            self.rows += sum(|file| file.covered.rows);
+        }
+        let mut days: Vec<Date> = files.iter().map(|file| file.covered.dates.min).collect();
+        days.sort_unstable();
+        days.dedup();
+        days.into_iter().for_each(|day| self.add_day(day));
     }
 
     fn add_all(&mut self, other: &PlannedFiles) {

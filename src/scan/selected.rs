@@ -126,13 +126,13 @@ impl Many {
         files: &CountedFiles,
         columns: Option<&[&str]>,
     ) -> Result<()> {
-        let files: Vec<_> = files.files().map_err(external)?;
-        let files: Vec<_> = files.iter().filter(|file| selector.classes.contains(&file.storage_class)).collect();
+        let mut files = files.files().map_err(external)?;
+        files.retain(|file| selector.classes.contains(&file.storage_class));
         self.files += files.len() as u64;
         self.rows += files.iter().map(|file| file.covered.rows).sum::<u64>();
         let [cells, _] = &mut self.parts;
         if columns.is_some() {
-            files.iter().for_each(|file| cells.planned.add_counted(file));
+            cells.planned.add_counted(&files);
         }
         let bytes = files.iter().map(|file| file.size_bytes).sum();
         let summary = Summary::new(files.iter().map(|file| file.covered.clone()), bytes);

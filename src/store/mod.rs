@@ -19,6 +19,7 @@ mod durable;
 mod errors;
 mod folders;
 mod layout;
+mod local;
 mod location;
 mod meter;
 mod reader;
@@ -38,7 +39,6 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -47,6 +47,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Result};
 use crate::model::hex;
+use local::LocalFiles;
 use meter::Metered;
 use simulated::Simulated;
 
@@ -133,7 +134,7 @@ impl Store {
         match &location {
             Location::Local(root) => {
                 let prefix = Path::from_absolute_path(root).context("open the archive folder")?;
-                let store = Self::simulated(Arc::new(LocalFileSystem::new()), prefix, location, time, meter);
+                let store = Self::simulated(Arc::new(LocalFiles::default()), prefix, location, time, meter);
                 Ok(Store { answers_inline: true, ..store })
             }
             Location::Memory => Ok(Self::simulated(Arc::new(InMemory::new()), Path::default(), location, time, meter)),
