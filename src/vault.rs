@@ -16,13 +16,14 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::catalog::{LeafRef, Snapshot};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{DataFile, Retrieval};
+use crate::model::{DataFile, KeyRange, Retrieval};
 use crate::progress::Unit;
 use crate::store::{Layout, PutOutcome, Store, VaultJob, Vaults};
 
@@ -165,13 +166,13 @@ pub async fn copies(store: &Store) -> Result<Vec<VaultCopy>> {
     Ok(copies)
 }
 
-/// The paths of copied files that the newest version still names.
+/// The paths of copied files that the newest version still names. Leaves of other days than theirs are not read.
 pub async fn in_archive(store: &Store, copies: &[VaultCopy]) -> Result<HashSet<String>> {
     let copied: HashSet<&str> = copies.iter().map(|copy| copy.path.as_str()).collect();
+    let dates: HashSet<KeyRange<Date>> = copied.iter().filter_map(|path| Layout::dates_of(path)).collect();
+    let keep = |leaf: &LeafRef| dates.iter().any(|dates| leaf.dates.overlaps(dates));
     let snapshot = Snapshot::open(store).await?;
     let mut found = HashSet::new();
-    // Without copies there is nothing to look for.
-    let keep = |_: &LeafRef| !copied.is_empty();
     snapshot
         .each_file(keep, |file| {
             let path = file.path();

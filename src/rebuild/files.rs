@@ -12,7 +12,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tokio::runtime::Handle;
 
 use super::choose::NameDigest;
-use super::packs::{MonthParts, folder_of_month, read_parts};
+use super::packs::{MonthParts, read_parts};
 use super::report::{ProblemKind, words};
 use crate::catalog::{Covered, FileAudit};
 use crate::context::Context as Ctx;
@@ -95,7 +95,7 @@ pub async fn look_at_cell_file(
 
 /// Looks at a bundle of this month. One that is in no pack, as when a run was killed, is read for its cells.
 pub async fn look_at_bundle(ctx: &Ctx, parts: &MonthParts, object: &ObjectState, month: Date) -> Result<Looked> {
-    let seen = match see(ctx, parts, object, &folder_of_month(month)).await {
+    let seen = match see(ctx, parts, object, &Layout::bundles_of(month)).await {
         Ok(Some(seen)) => seen,
         Ok(None) => return Ok(no_footer()),
         Err(error) => return damaged(error),

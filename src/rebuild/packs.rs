@@ -96,7 +96,7 @@ impl Found {
             }
         }
         let (folder, date) = match (&facts.cell, part.cells.first()) {
-            (_, Some(first)) => (folder_of_month(first.cell.date), first.cell.date),
+            (_, Some(first)) => (Layout::bundles_of(first.cell.date), first.cell.date),
             (Some(cell), None) => (cell.folder(), cell.date),
             // It does not say what it is of.
             (None, None) => return Ok(()),
@@ -132,11 +132,6 @@ impl MonthParts {
         let same = self.records[start..].iter().take_while(|record| record[..KEY_BYTES] == key[..]);
         same.map(|record| decode(record, &self.paths)).collect()
     }
-}
-
-/// By which a bundle's month is found that does not name itself.
-pub fn folder_of_month(date: Date) -> String {
-    format!("{}/month={}", Layout::BUNDLES, date.strftime("%Y-%m"))
 }
 
 fn number_of(month: Date) -> u32 {

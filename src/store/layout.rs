@@ -80,8 +80,12 @@ impl Layout {
 
     /// A bundle of the month that `first_day` begins; `bucket` numbers the bundles of one month and run.
     pub fn bundle(&self, first_day: Date, bucket: usize, number: usize) -> String {
-        let month = first_day.strftime("%Y-%m");
-        format!("{}/month={month}/bucket={bucket:04}/{}.parquet", Self::BUNDLES, self.stem(number))
+        format!("{}/bucket={bucket:04}/{}.parquet", Self::bundles_of(first_day), self.stem(number))
+    }
+
+    /// The folder of the bundles of the month that `day` is in.
+    pub fn bundles_of(day: Date) -> String {
+        format!("{}/month={}", Self::BUNDLES, day.strftime("%Y-%m"))
     }
 
     /// Footers of archived files.
