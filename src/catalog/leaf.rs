@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt64Array,
 };
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
@@ -218,7 +218,7 @@ fn sort_key(file: &DataFile) -> (&str, &str, Date, i64, &str) {
 
 fn leaf_batch(files: &[Entry]) -> RecordBatch {
     fn texts<'a>(files: &'a [Entry], get: impl Fn(&'a DataFile) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(files.iter().map(|entry| get(&entry.new.file))))
+        Arc::new(StringViewArray::from_iter_values(files.iter().map(|entry| get(&entry.new.file))))
     }
     let integers = |get: fn(&DataFile) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(files.iter().map(|entry| get(&entry.new.file) as i64)))
@@ -238,7 +238,7 @@ fn leaf_batch(files: &[Entry]) -> RecordBatch {
         ("class_since", Arc::new(since.with_timezone("UTC"))),
         (
             "pack_path",
-            Arc::new(files.iter().map(|f| Some(f.new.file.pack.as_ref()?.path.as_str())).collect::<StringArray>()),
+            Arc::new(files.iter().map(|f| Some(f.new.file.pack.as_ref()?.path.as_str())).collect::<StringViewArray>()),
         ),
         ("pack_offset", Arc::new(packs(|pack| pack.offset as i64).collect::<Int64Array>())),
         ("pack_cells_bytes", Arc::new(packs(|pack| i64::from(pack.cells_bytes)).collect::<Int64Array>())),
@@ -253,7 +253,7 @@ fn leaf_batch(files: &[Entry]) -> RecordBatch {
 
 fn audit_batch(files: &[Entry]) -> RecordBatch {
     fn texts<'a>(files: &'a [Entry], get: impl Fn(&'a NewFile) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(files.iter().map(|entry| get(&entry.new))))
+        Arc::new(StringViewArray::from_iter_values(files.iter().map(|entry| get(&entry.new))))
     }
     table::batch(vec![
         ("path", texts(files, |f| &f.file.path)),

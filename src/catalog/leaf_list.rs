@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Int64Type, UInt32Type};
 use roaring::RoaringBitmap;
 
@@ -102,7 +102,7 @@ impl<'a> IntoIterator for &'a LeafList {
 
 fn encode(leaves: &[LeafRef]) -> RecordBatch {
     fn texts<'a>(leaves: &'a [LeafRef], get: impl Fn(&'a LeafRef) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(leaves.iter().map(get)))
+        Arc::new(StringViewArray::from_iter_values(leaves.iter().map(get)))
     }
     let integers = |get: fn(&LeafRef) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(leaves.iter().map(|leaf| get(leaf) as i64)))
@@ -138,7 +138,7 @@ fn digests(leaves: &[LeafRef]) -> Option<ArrayRef> {
 /// The digests of each leaf, in hex: older roots have them so.
 fn hex_digests(batch: &RecordBatch) -> Result<impl Fn(usize) -> String> {
     let column = table::column(batch, "sha256")?;
-    let (bytes, texts) = (column.as_fixed_size_binary_opt(), column.as_string_opt::<i32>());
+    let (bytes, texts) = (column.as_fixed_size_binary_opt(), column.as_string_view_opt());
     if bytes.is_none() && texts.is_none() {
         return Err(table::wrong_type("sha256"));
     }

@@ -73,9 +73,10 @@ impl LeafFile {
         let batch = self.encoded.rows(positions, |name| !NOT_COUNTED.contains(&name)).with_context(|| self.phrase())?;
         let position = |row: usize| positions.map_or(row as u32, |positions| positions[row]);
         let is_alive = |row: &usize| !self.leaf.deleted.contains(position(*row));
-        let alive = (0..batch.num_rows()).filter(is_alive).collect();
-        let files = CountedFiles { batch, alive };
-        Ok(files.are_readable()?.then_some(files))
+        let alive: Vec<usize> = (0..batch.num_rows()).filter(is_alive).collect();
+        let classes = classes(&batch, &alive).with_context(|| self.phrase())?;
+        let are_readable = !classes.iter().any(|class| class.is_archived());
+        Ok(are_readable.then_some(CountedFiles { batch, alive, classes }))
     }
 
     pub fn leaf(&self) -> &LeafRef {
@@ -93,6 +94,8 @@ pub struct CountedFiles {
     batch: RecordBatch,
     /// Rows of files that are still alive.
     alive: Vec<usize>,
+    /// Of those.
+    classes: Vec<StorageClass>,
 }
 
 /// What counts of a data file that is read whole.
@@ -113,23 +116,27 @@ impl CountedFiles {
         let (keys, times) = (ranges::keys(batch)?, ranges::times(batch)?);
         let rows = table::numbers::<Int64Type>(batch, "rows")?;
         let size_bytes = table::numbers::<Int64Type>(batch, "size_bytes")?;
-        let class = table::texts(batch, "storage_class")?;
-        let file = |&row: &usize| {
+        let file = |(&row, &storage_class): (&usize, &StorageClass)| {
             let (tenants, event_types, dates) = keys(row)?;
             Ok(CountedFile {
                 covered: Covered { tenants, event_types, dates, ts: times(row), rows: rows(row) as u64 },
                 size_bytes: size_bytes(row) as u64,
-                storage_class: class(row).parse()?,
+                storage_class,
             })
         };
-        self.alive.iter().map(file).collect()
+        self.alive.iter().zip(&self.classes).map(file).collect()
     }
+}
 
-    fn are_readable(&self) -> Result<bool> {
-        let class = table::texts(&self.batch, "storage_class")?;
-        let is_archived = |&row: &usize| class(row).parse().map(StorageClass::is_archived);
-        self.alive.iter().try_fold(true, |are, row| Ok(are && !is_archived(row)?))
+/// The storage classes in these rows.
+fn classes(batch: &RecordBatch, rows: &[usize]) -> Result<Vec<StorageClass>> {
+    let text = table::texts(batch, "storage_class")?;
+    let mut classes = Vec::with_capacity(rows.len());
+    // Most files have the class of the one before.
+    for alike in rows.chunk_by(|a, b| text(*a) == text(*b)) {
+        classes.resize(classes.len() + alike.len(), text(alike[0]).parse()?);
     }
+    Ok(classes)
 }
 
 /// Files that a leaf was written with, by position; some may be gone since.
@@ -259,7 +266,7 @@ impl LeafTable {
 fn packs(batch: &RecordBatch) -> Result<impl Fn(usize) -> Option<PackRef> + use<'_>> {
     let paths = batch
         .column_by_name("pack_path")
-        .map(|column| column.as_string_opt::<i32>().ok_or_else(|| table::wrong_type("pack_path")))
+        .map(|column| column.as_string_view_opt().ok_or_else(|| table::wrong_type("pack_path")))
         .transpose()?;
     let offset = table::optional::<Int64Type>(batch, "pack_offset")?;
     let cells = table::optional::<Int64Type>(batch, "pack_cells_bytes")?;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{ArrayRef, StringViewArray};
 
 use super::document::{LedgerRef, RootDocument};
 use super::table;
@@ -28,8 +28,8 @@ pub async fn spill(store: &Store, layout: &Layout, document: &mut RootDocument) 
     entries.sort_by(|a, b| a.digest.cmp(&b.digest));
     let json: Vec<String> = entries.iter().map(|e| serde_json::to_string(e).expect("plain data")).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("digest", Arc::new(StringArray::from_iter_values(entries.iter().map(|e| &e.digest)))),
-        ("entry", Arc::new(StringArray::from_iter_values(json))),
+        ("digest", Arc::new(StringViewArray::from_iter_values(entries.iter().map(|e| &e.digest)))),
+        ("entry", Arc::new(StringViewArray::from_iter_values(json))),
     ];
     let bytes = table::encode(&table::batch(columns), KEY, LEDGER_FORMAT.to_owned())?;
     let path = layout.ledger(document.ledgers.len());

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
 
 use super::table;
@@ -16,10 +16,10 @@ use crate::model::{DataFile, FileName};
 pub fn encode<'a>(files: impl Iterator<Item = &'a DataFile> + Clone) -> Vec<(&'static str, ArrayRef)> {
     match files.clone().map(DataFile::run_and_number).collect::<Option<Vec<_>>>() {
         Some(names) => vec![
-            ("run", Arc::new(StringArray::from_iter_values(names.iter().map(|(run, _)| run)))),
+            ("run", Arc::new(StringViewArray::from_iter_values(names.iter().map(|(run, _)| run)))),
             ("number", Arc::new(Int64Array::from_iter_values(names.iter().map(|(_, number)| *number as i64)))),
         ],
-        None => vec![("path", Arc::new(StringArray::from_iter_values(files.map(|file| &file.path))))],
+        None => vec![("path", Arc::new(StringViewArray::from_iter_values(files.map(|file| &file.path))))],
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::compute::{max, min};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use jiff::civil::Date;
@@ -75,7 +75,7 @@ const COLUMNS: [(&str, [&str; 2]); 4] =
 /// `tenant_min` to `ts_max`, a row for each item.
 pub fn encode(items: &[Covered<'_>]) -> Vec<(&'static str, ArrayRef)> {
     fn texts<'a>(items: &[Covered<'a>], get: fn(&Covered<'a>) -> &'a str) -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(items.iter().map(get)))
+        Arc::new(StringViewArray::from_iter_values(items.iter().map(get)))
     }
     let dates = |get: fn(&Covered) -> Date| -> ArrayRef {
         Arc::new(Date32Array::from_iter_values(items.iter().map(|item| days_of_date(get(item)))))
@@ -131,7 +131,7 @@ impl RangeColumns {
     /// Of the columns that `wanted` picks by their names in SQL; no others are decoded.
     pub fn read(file: &Encoded, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let is_end = |name: &str| COLUMNS.iter().any(|(column, ends)| ends.contains(&name) && wanted(column));
-        Self::of(&file.columns_in_sql(is_end)?, &wanted)
+        Self::of(&file.columns(is_end)?, &wanted)
     }
 
     /// As [`RangeColumns::read`], where they are decoded already.

@@ -1,4 +1,5 @@
-//! Record batches to the bytes of a small Parquet file and back.
+//! Record batches to the bytes of a small Parquet file and back. Their texts are views, as they are in SQL: of a column of
+//! few texts nothing but the places is decoded.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ fn properties(batch: &RecordBatch, pair: KeyValue) -> WriterProperties {
         if matches!(field.data_type(), DataType::Binary) {
             properties = properties.set_column_compression(name.clone(), Compression::ZSTD(ZstdLevel::default()));
         }
-        let Some(texts) = column.as_string_opt::<i32>() else { continue };
+        let Some(texts) = column.as_string_view_opt() else { continue };
         let distinct = texts.iter().collect::<HashSet<_>>().len();
         properties = match distinct * 2 > texts.len() {
             true => properties
@@ -104,19 +105,7 @@ impl Encoded {
 
     /// The columns that `wanted` picks by their names.
     pub fn columns(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
-        self.read(self.metadata.clone(), wanted, None)
-    }
-
-    /// As [`Encoded::columns`], with texts as views, which is how SQL has them.
-    pub fn columns_in_sql(&self, wanted: impl Fn(&str) -> bool) -> Result<RecordBatch> {
-        let view = |field: &FieldRef| match field.data_type() {
-            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
-            _ => field.clone(),
-        };
-        let schema = Schema::new(self.metadata.schema().fields().iter().map(view).collect::<Fields>());
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
-        let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options);
-        self.read(metadata.context("read a catalog file")?, wanted, None)
+        self.read(wanted, None)
     }
 
     /// The columns that `wanted` picks by their names, of these rows, which ascend, or of all.
@@ -126,20 +115,15 @@ impl Encoded {
             let ranges = runs.map(|run| run[0] as usize..run[run.len() - 1] as usize + 1);
             RowSelection::from_consecutive_ranges(ranges, self.num_rows())
         };
-        self.read(self.metadata.clone(), wanted, rows.map(selection))
+        self.read(wanted, rows.map(selection))
     }
 
     pub fn has_column(&self, name: &str) -> bool {
         self.metadata.schema().column_with_name(name).is_some()
     }
 
-    fn read(
-        &self,
-        metadata: ArrowReaderMetadata,
-        wanted: impl Fn(&str) -> bool,
-        selection: Option<RowSelection>,
-    ) -> Result<RecordBatch> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata);
+    fn read(&self, wanted: impl Fn(&str) -> bool, selection: Option<RowSelection>) -> Result<RecordBatch> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
         let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
         let columns = columns.map(|(column, _)| column).collect::<Vec<_>>();
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
@@ -165,7 +149,14 @@ pub fn value(bytes: Bytes, key: &str) -> Result<Option<String>> {
 fn footer(bytes: &Bytes) -> Result<ArrowReaderMetadata> {
     // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ArrowReaderMetadata::load(bytes, options).context("read a catalog file")
+    let plain = ArrowReaderMetadata::load(bytes, options.clone()).context("read a catalog file")?;
+    let view = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
+    };
+    let schema = Schema::new(plain.schema().fields().iter().map(view).collect::<Fields>());
+    let options = options.with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(plain.metadata().clone(), options).context("read a catalog file")
 }
 
 fn value_of(metadata: &ArrowReaderMetadata, key: &str) -> Option<String> {
@@ -175,7 +166,7 @@ fn value_of(metadata: &ArrowReaderMetadata, key: &str) -> Option<String> {
 
 /// The texts of a column.
 pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<impl Fn(usize) -> &'a str + use<'a>> {
-    let array = column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(name))?;
+    let array = column(batch, name)?.as_string_view_opt().ok_or_else(|| wrong_type(name))?;
     Ok(|row| array.value(row))
 }
 

@@ -11,7 +11,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Date32Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -168,7 +168,7 @@ async fn fetch(store: &Store, path: &str, parts: &[(usize, PackRef)]) -> Result<
 
 fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
     let texts =
-        |get: fn(&CellRows) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(cells.iter().map(get))) };
+        |get: fn(&CellRows) -> &str| -> ArrayRef { Arc::new(StringViewArray::from_iter_values(cells.iter().map(get))) };
     let integers = |get: fn(&CellRows) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(cells.iter().map(|cell| get(cell) as i64)))
     };
@@ -187,7 +187,7 @@ fn encode(Packed { cells, replaces, .. }: &Packed) -> Result<Bytes> {
     // Names have no spaces.
     if replaces.len() == cells.len() {
         let names = replaces.iter().map(|names| names.join(" "));
-        columns.push((REPLACES, Arc::new(StringArray::from_iter_values(names))));
+        columns.push((REPLACES, Arc::new(StringViewArray::from_iter_values(names))));
     }
     table::encode(&table::batch(columns), KEY, FORMAT.to_owned())
 }
