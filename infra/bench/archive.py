@@ -47,7 +47,7 @@ def judge(format, median, sizes):
         ("at most 512 MiB", f"{median['tier'][2]:.0f}", median["tier"][2] <= 512),
         ("output no larger than the smallest", f"{sizes['tier'] / smallest:.3f} of it", sizes["tier"] <= smallest),
     ]
-    print("targets: " + "; ".join(f"{what}: {got}, {'met' if met else 'not met'}" for what, got, met in verdicts))
+    measure.judge("targets", verdicts)
 
 
 def limit(source):

@@ -30,6 +30,11 @@ def alternate(commands, runs):
     return {name: [statistics.median(column) for column in zip(*all)] for name, all in figures.items()}
 
 
+def judge(headline, verdicts):
+    """Says of each target, what was measured, and whether it was met."""
+    print(f"{headline}: " + "; ".join(f"{what}: {got}, {'met' if met else 'not met'}" for what, got, met in verdicts))
+
+
 def print_table(median, rows, sizes, first="tier"):
     """One line per command. `sizes` are bytes of output, by name; times are also in multiples of the first one's."""
     relative = f"time, {first} = 1"
