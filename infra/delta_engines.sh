@@ -169,6 +169,19 @@ archive, port = sys.argv[1:]
 
 
 def ask(sql):
+    # It answers before its one worker has announced itself, and each catalog on it.
+    for _ in range(240):
+        rows, error = attempt(sql)
+        if error is None:
+            return rows
+        if "No nodes available" not in error:
+            break
+        time.sleep(0.5)
+    raise RuntimeError(f"{sql}: {error}")
+
+
+def attempt(sql):
+    """The rows of the answer, and what was wrong with the question."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/statement", sql.encode(), {"X-Trino-User": "test", "X-Trino-Time-Zone": "UTC"}
     )
@@ -177,24 +190,14 @@ def ask(sql):
         with urllib.request.urlopen(request) as response:
             answer = json.load(response)
         if "error" in answer:
-            raise RuntimeError(f"{sql}: {answer['error']['message']}")
+            return rows, answer["error"]["message"]
         rows += answer.get("data", [])
         if "nextUri" not in answer:
-            return rows
+            return rows, None
         request = urllib.request.Request(answer["nextUri"], headers={"X-Trino-User": "test"})
         time.sleep(0.05)
 
 
-# It answers before its one worker has announced itself.
-for _ in range(240):
-    if ask("SELECT count(*) FROM system.runtime.nodes WHERE state = 'active'") != [[0]]:
-        try:
-            ask("SELECT count(*) FROM system.runtime.tasks")
-            break
-        except RuntimeError as error:
-            if "No nodes available" not in str(error):
-                raise
-    time.sleep(0.5)
 ask("CREATE SCHEMA IF NOT EXISTS delta.s")
 ask(f"CALL delta.system.register_table('s', 'events', 'local://{archive}')")
 columns = [name for name, *_ in ask("SHOW COLUMNS FROM delta.s.events")]
