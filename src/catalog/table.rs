@@ -93,7 +93,7 @@ pub struct Encoded {
 
 impl Encoded {
     pub fn open(bytes: Bytes, key: &str) -> Result<Self> {
-        let metadata = footer(&bytes)?;
+        let metadata = with_views(&footer(&bytes)?)?;
         let value = value_of(&metadata, key)
             .ok_or_else(|| Error::failed(format!("the file has no `{key}` in its metadata: it is no catalog file")))?;
         Ok(Encoded { bytes, metadata, value })
@@ -147,15 +147,22 @@ pub fn value(bytes: Bytes, key: &str) -> Result<Option<String>> {
 }
 
 fn footer(bytes: &Bytes) -> Result<ArrowReaderMetadata> {
-    // The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let plain = ArrowReaderMetadata::load(bytes, options.clone()).context("read a catalog file")?;
+    ArrowReaderMetadata::load(bytes, options()).context("read a catalog file")
+}
+
+/// The arrow schema in the file is redundant, and decoding it costs more than reading a small leaf.
+fn options() -> ArrowReaderOptions {
+    ArrowReaderOptions::new().with_skip_arrow_metadata(true)
+}
+
+/// Its texts are to be read as views.
+fn with_views(plain: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata> {
     let view = |field: &FieldRef| match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
         _ => field.clone(),
     };
     let schema = Schema::new(plain.schema().fields().iter().map(view).collect::<Fields>());
-    let options = options.with_schema(Arc::new(schema));
+    let options = options().with_schema(Arc::new(schema));
     ArrowReaderMetadata::try_new(plain.metadata().clone(), options).context("read a catalog file")
 }
 
