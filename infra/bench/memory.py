@@ -12,8 +12,6 @@ import measure
 BIN, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 TIER = str(BIN / "tier")
 CATALOG_FILES = [1_000_000, 50_000_000]
-# A Delta table begins with 450 bytes of JSON for each file.
-DELTA_FILES = [1_000_000, 10_000_000]
 TENANTS, TYPES = 2_000, 10
 DAYS = [8, 24]
 FIRST_DAY = date(2026, 7, 1)
@@ -33,6 +31,7 @@ OF_CATALOG = {
     "vacuum, what it would do": ["vacuum", "--dry-run"],
     "compact, what it would do": ["compact", "--dry-run"],
     "lifecycle plan": ["lifecycle", "plan"],
+    "publish delta": ["publish", "delta"],
 }
 OF_DATA = {
     "verify": ["verify"],
@@ -60,22 +59,11 @@ def table(title, names, commands):
         print(f"{name:28}" + "".join(f"{peak:12,.0f} MiB {wall:6,.1f} s" for wall, peak in figures), flush=True)
 
 
-def make_catalogs(sizes):
-    archives = [WORK / f"catalog-{files}" for files in sizes]
-    for archive, files in zip(archives, sizes):
+def catalogs():
+    archives = [WORK / f"catalog-{files}" for files in CATALOG_FILES]
+    for archive, files in zip(archives, CATALOG_FILES):
         made = [str(BIN / "catalog_bench"), "make", str(archive), str(files), "uniform"]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
-    return archives
-
-
-def delta():
-    archives = make_catalogs(DELTA_FILES)
-    yield "publish delta", [peak(archive, ["publish", "delta"], NOW) for archive in archives]
-    subprocess.run(["rm", "-r", *archives], check=True)
-
-
-def catalogs():
-    archives = make_catalogs(CATALOG_FILES)
     for name, command in OF_CATALOG.items():
         yield name, [peak(archive, command, NOW) for archive in archives]
     # Last: it takes more than half of all files away.
@@ -124,5 +112,4 @@ def data():
 print(f"{date.today()}; {measure.machine()}")
 print("peak memory of the whole process, about 40 MiB of which are pages of the program itself, and its time")
 table("a catalog without data", [f"{files:,} files" for files in CATALOG_FILES], catalogs())
-table("a Delta table of a catalog without data", [f"{files:,} files" for files in DELTA_FILES], delta())
 table("with data, two rows a file", [f"{days * TENANTS * TYPES:,} files" for days in DAYS], data())

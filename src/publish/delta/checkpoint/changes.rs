@@ -5,7 +5,7 @@ use crate::data::sorted_lines::{LineSorter, SortedLines};
 use crate::error::{Context, Error, Result};
 
 /// Of all changes before they go to disk.
-const MEMORY_BYTES: usize = 64 << 20;
+const MEMORY_BYTES: usize = 32 << 20;
 
 /// A file that came or went.
 #[derive(Debug, PartialEq)]
