@@ -26,11 +26,17 @@ pub fn encode<'a>(files: impl Iterator<Item = &'a DataFile> + Clone) -> Vec<(&'s
 /// The name in each row.
 pub fn decode<'a>(batch: &'a RecordBatch) -> Result<impl Fn(usize) -> FileName<'a> + use<'a>> {
     let names = match batch.column_by_name("run") {
-        Some(_) => Ok((table::texts(batch, "run")?, table::numbers::<Int64Type>(batch, "number")?)),
-        None => Err(table::texts(batch, "path")?),
+        Some(_) => Names::OfRuns(table::texts(batch, "run")?, table::numbers::<Int64Type>(batch, "number")?),
+        None => Names::Paths(table::texts(batch, "path")?),
     };
     Ok(move |row| match &names {
-        Ok((run, number)) => FileName::OfRun { run: run(row), number: number(row) as u64 },
-        Err(path) => FileName::Path(path(row)),
+        Names::OfRuns(run, number) => FileName::OfRun { run: run(row), number: number(row) as u64 },
+        Names::Paths(path) => FileName::Path(path(row)),
     })
+}
+
+/// The columns that a leaf has.
+enum Names<R, N, P> {
+    OfRuns(R, N),
+    Paths(P),
 }
