@@ -12,16 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use foldhash::fast::RandomState;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::Encoding;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{
-    DEFAULT_MAX_ROW_GROUP_ROW_COUNT, EnabledStatistics, WriterProperties, WriterPropertiesBuilder,
-};
+use parquet::file::properties::{DEFAULT_MAX_ROW_GROUP_ROW_COUNT, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use super::buffer::CHUNK_ROWS;
+use super::encoder::Encoder;
 use super::footer::{self, Hashing};
 use super::row::Row;
 use super::turns::Turn;
@@ -40,11 +37,6 @@ pub const MAX_ROW_GROUP_BYTES: usize = 32 << 20;
 /// Of fewer rows than this the ids are one request, as a filter of them would be; a small file is read whole in any case,
 /// and a filter would be 4% of it.
 pub const WORTH_A_FILTER: u64 = 20_000;
-
-/// Of fewer rows than this zstd makes a column of numbers hardly smaller, and its contexts, which parquet sets up for each
-/// column that is written or read, take longer than the values; and nearly every column is one page, of which an index says
-/// what the footer says. Measured on 20,000 cells of 150 rows: 8% of the time and 4% of the bytes.
-const FEW_ROWS: u64 = 4_096;
 
 /// Ids wrongly thought present, of those looked for in a row group.
 pub const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -90,7 +82,7 @@ pub struct CellWriter<'a> {
 }
 
 struct OpenFile {
-    writer: ArrowWriter<Hashing<ObjectWriter>>,
+    writer: Encoder<Hashing<ObjectWriter>>,
     path: String,
     rows: u64,
     ts: KeyRange<i64>,
@@ -209,11 +201,8 @@ fn open_file(
     let path = target.layout.data_file(cell, number);
     let origin = Origin { replaces: &[], beside: std::slice::from_ref(beside) };
     let sink = Hashing::new(target.store.writer(&path, target.runtime.clone()));
-    // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties(cell, &path, origin, first, rows))
-        .with_skip_arrow_metadata(true);
-    let writer = ArrowWriter::try_new_with_options(sink, first.schema(), options).context("encode events")?;
+    let properties = properties(cell, &path, origin, first, rows);
+    let writer = Encoder::new(sink, first.schema(), properties, rows).context("encode events")?;
     Ok(OpenFile { writer, path, rows: 0, ts, ids })
 }
 
@@ -239,8 +228,7 @@ pub(super) fn properties(
     if is_known && origin.beside.iter().map(Vec::len).sum::<usize>() <= MAX_BESIDE {
         keys["beside"] = origin.beside.into();
     }
-    let mut builder =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")));
+    let mut builder = WriterProperties::builder();
     if rows >= WORTH_A_FILTER {
         let event_id = || ColumnPath::from("event_id");
         builder = builder
@@ -248,11 +236,6 @@ pub(super) fn properties(
             .set_column_bloom_filter_fpp(event_id(), BLOOM_FALSE_POSITIVES)
             // The filter begins at the size for so many and is folded to that for those that there are.
             .set_column_bloom_filter_max_ndv(event_id(), rows.min(DEFAULT_MAX_ROW_GROUP_ROW_COUNT as u64));
-    }
-    if rows < FEW_ROWS {
-        builder = without_codecs(builder, first)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true);
     }
     encodings(builder, first)
         .set_sorting_columns(Some(vec![ascending(1), ascending(0)]))
@@ -289,32 +272,6 @@ pub(super) fn encodings(builder: WriterPropertiesBuilder, first: &RecordBatch) -
     })
 }
 
-/// Bytes of all different texts of a column that zstd makes hardly smaller.
-const FEW_BYTES: usize = 128;
-
-/// Leaves out the codec where it saves next to nothing of a few rows.
-fn without_codecs(builder: WriterPropertiesBuilder, first: &RecordBatch) -> WriterPropertiesBuilder {
-    let small =
-        first.schema_ref().fields().iter().zip(first.columns()).filter(|(_, values)| match values.data_type() {
-            DataType::Int64 | DataType::Boolean => true,
-            DataType::Utf8 => have_few_bytes(values.as_string::<i32>().iter().flatten()),
-            _ => false,
-        });
-    small
-        .map(|(field, _)| ColumnPath::from(field.name().as_str()))
-        .fold(builder, |builder, column| builder.set_column_compression(column, Compression::UNCOMPRESSED))
-}
-
-/// Whether the different ones among these texts take no more than [`FEW_BYTES`].
-fn have_few_bytes<'a>(mut texts: impl Iterator<Item = &'a str>) -> bool {
-    let mut distinct = HashSet::with_hasher(RandomState::default());
-    let mut bytes = 0;
-    texts.all(|text| {
-        bytes += if distinct.insert(text) { text.len() } else { 0 };
-        bytes <= FEW_BYTES
-    })
-}
-
 /// Whether the first values come at least so often on average.
 fn do_repeat(values: &ArrayRef, repeats: usize) -> bool {
     let sample = values.slice(0, values.len().min(SAMPLE_ROWS));
@@ -345,10 +302,6 @@ fn read_back(target: &Target<'_>, path: &str, size_bytes: u64, rows: u64) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringArray};
-
     use super::*;
     use crate::model::{Key, Schema};
 
@@ -368,25 +321,5 @@ mod tests {
         let has_filter =
             |rows| properties_of(&first, rows).bloom_filter_properties(&ColumnPath::from("event_id")).is_some();
         assert_eq!([0, WORTH_A_FILTER - 1, WORTH_A_FILTER, u64::MAX].map(has_filter), [false, false, true, true]);
-    }
-
-    #[test]
-    fn of_a_few_rows_a_column_has_a_codec_only_where_it_saves_something() {
-        let texts = |texts: [String; 3]| -> ArrayRef { Arc::new(StringArray::from_iter_values(texts)) };
-        let long = "x".repeat(FEW_BYTES);
-        let first = RecordBatch::try_from_iter([
-            ("number", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-            ("region", texts(["eu", "us", "eu"].map(str::to_owned))),
-            ("agent", texts([0, 1, 2].map(|version| format!("{long}{version}")))),
-            ("same", texts([(); 3].map(|()| long.clone()))),
-        ]);
-        let first = first.unwrap();
-        let have_codec = |rows| {
-            let properties = properties_of(&first, rows);
-            ["number", "region", "agent", "same"]
-                .map(|column| properties.compression(&ColumnPath::from(column)) != Compression::UNCOMPRESSED)
-        };
-        assert_eq!(have_codec(FEW_ROWS - 1), [false, false, true, false]);
-        assert_eq!(have_codec(FEW_ROWS), [true; 4]);
     }
 }

@@ -21,6 +21,7 @@ pub mod column_builder;
 pub mod columns;
 pub mod csv;
 pub mod encode;
+pub mod encoder;
 pub mod existing;
 pub mod footer;
 pub mod footer_facts;

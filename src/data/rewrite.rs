@@ -15,15 +15,14 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::bundle::digest::{RowDigest, RowDigests};
 use super::bundle::sources::{SourceRows, Sources};
 use super::bundle::{footer_of_draft, sha256_of};
 use super::encode::{self, MAX_ROW_GROUP_BYTES, Origin, Target};
+use super::encoder::Encoder;
 use super::footer::Hashing;
 use super::runs;
 use super::typed::Typed;
@@ -110,7 +109,7 @@ fn write(
 
 struct Writer {
     path: String,
-    writer: ArrowWriter<Hashing<BufWriter<NamedTempFile>>>,
+    writer: Encoder<Hashing<BufWriter<NamedTempFile>>>,
     schema: SchemaRef,
     rows: u64,
     bounds: Option<(KeyRange<i64>, KeyRange<String>)>,
@@ -131,9 +130,8 @@ impl Writer {
         let first = RecordBatch::new_empty(schema.clone());
         let rows = plan.files.iter().map(|file| file.rows).sum();
         let properties = encode::properties(plan.cell, &path, origin, &first, rows);
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let sink = Hashing::new(BufWriter::new(file));
-        let writer = ArrowWriter::try_new_with_options(sink, schema.clone(), options).context("encode events")?;
+        let writer = Encoder::new(sink, schema.clone(), properties, rows).context("encode events")?;
         Ok(Writer { path, writer, schema: schema.clone(), rows: 0, bounds: None })
     }
 
