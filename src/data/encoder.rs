@@ -21,10 +21,9 @@ use parquet::column::page::{CompressedPage, Page, PageReader, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
-use parquet::schema::types::TypePtr;
 use zstd::bulk::Compressor;
 
 /// Of fewer rows than this nearly every column is one page, of which an index says what the footer says.
@@ -44,37 +43,33 @@ pub struct Encoder<W: Write + Send>(Kind<W>);
 
 enum Kind<W: Write + Send> {
     Many(ArrowWriter<W>),
-    Few { plain: ArrowWriter<Vec<u8>>, out: W, schema: TypePtr, properties: WriterPropertiesPtr },
+    Few(FewRows<W>),
+}
+
+/// Row groups are encoded in memory, and compressed when they are closed.
+struct FewRows<W: Write + Send> {
+    schema: SchemaRef,
+    properties: WriterProperties,
+    plain: ArrowWriter<Vec<u8>>,
+    file: SerializedFileWriter<W>,
 }
 
 impl<W: Write + Send> Encoder<W> {
     /// Of about so many rows; the encoder chooses the codec.
     pub fn new(out: W, schema: SchemaRef, properties: WriterProperties, rows: u64) -> Result<Self> {
-        // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
-        let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
-        if rows >= FEW_ROWS {
-            let codec = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
-            let options = options.with_properties(properties.into_builder().set_compression(codec).build());
-            return ArrowWriter::try_new_with_options(out, schema, options).map(|writer| Encoder(Kind::Many(writer)));
+        if rows < FEW_ROWS {
+            return FewRows::new(out, schema, properties).map(|few| Encoder(Kind::Few(few)));
         }
-        let properties = properties
-            .into_builder()
-            .set_compression(Compression::UNCOMPRESSED)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true)
-            .build();
-        let columns = ArrowSchemaConverter::new().convert(&schema)?;
-        let root = columns.root_schema_ptr();
-        let options = options.with_properties(properties.clone()).with_parquet_schema(columns);
-        let plain = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
-        Ok(Encoder(Kind::Few { plain, out, schema: root, properties: Arc::new(properties) }))
+        let codec = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
+        let properties = properties.into_builder().set_compression(codec).build();
+        writer(out, schema, properties).map(|writer| Encoder(Kind::Many(writer)))
     }
 
     /// Adds rows to the open row group.
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         match &mut self.0 {
             Kind::Many(writer) => writer.write(rows),
-            Kind::Few { plain, .. } => plain.write(rows),
+            Kind::Few(few) => few.plain.write(rows),
         }
     }
 
@@ -82,15 +77,15 @@ impl<W: Write + Send> Encoder<W> {
     pub fn in_progress_size(&self) -> usize {
         match &self.0 {
             Kind::Many(writer) => writer.in_progress_size(),
-            Kind::Few { plain, .. } => plain.in_progress_size(),
+            Kind::Few(few) => few.plain.in_progress_size(),
         }
     }
 
-    /// About what closed row groups take.
+    /// What closed row groups take.
     pub fn bytes_written(&self) -> usize {
         match &self.0 {
             Kind::Many(writer) => writer.bytes_written(),
-            Kind::Few { plain, .. } => plain.bytes_written(),
+            Kind::Few(few) => few.file.bytes_written(),
         }
     }
 
@@ -98,42 +93,74 @@ impl<W: Write + Send> Encoder<W> {
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.0 {
             Kind::Many(writer) => writer.flush(),
-            Kind::Few { plain, .. } => plain.flush(),
+            Kind::Few(few) => few.flush(),
         }
     }
 
     /// Completes the file.
     pub fn into_inner(self) -> Result<W> {
-        let (mut plain, out, schema, properties) = match self.0 {
-            Kind::Many(writer) => return writer.into_inner(),
-            Kind::Few { plain, out, schema, properties } => (plain, out, schema, properties),
-        };
-        plain.flush()?;
-        plain.sync()?;
-        let bytes = Arc::new(Bytes::from(std::mem::take(plain.inner_mut())));
-        let mut file = SerializedFileWriter::new(out, schema, properties)?;
-        for group in plain.flushed_row_groups() {
-            let mut compressed = file.next_row_group()?;
-            for column in group.columns() {
-                let rows = group.num_rows() as u64;
-                let (bytes, metadata) = match compress(&bytes, column, rows)? {
-                    Some((bytes, metadata)) => (&Bytes::from(bytes), metadata),
-                    None => (&*bytes, column.clone()),
-                };
-                let column = ColumnCloseResult {
-                    bytes_written: metadata.compressed_size() as u64,
-                    rows_written: rows,
-                    metadata,
-                    bloom_filter: None,
-                    column_index: None,
-                    offset_index: None,
-                };
-                compressed.append_column(bytes, column)?;
+        match self.0 {
+            Kind::Many(writer) => writer.into_inner(),
+            Kind::Few(FewRows { plain, mut file, .. }) => {
+                compress_groups(plain, &mut file)?;
+                file.into_inner()
             }
-            compressed.close()?;
         }
-        file.into_inner()
     }
+}
+
+impl<W: Write + Send> FewRows<W> {
+    fn new(out: W, schema: SchemaRef, properties: WriterProperties) -> Result<Self> {
+        let properties = properties
+            .into_builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .build();
+        let columns = ArrowSchemaConverter::new().convert(&schema)?;
+        let file = SerializedFileWriter::new(out, columns.root_schema_ptr(), Arc::new(properties.clone()))?;
+        let plain = writer(Vec::new(), schema.clone(), properties.clone())?;
+        Ok(FewRows { schema, properties, plain, file })
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let next = writer(Vec::new(), self.schema.clone(), self.properties.clone())?;
+        compress_groups(std::mem::replace(&mut self.plain, next), &mut self.file)
+    }
+}
+
+fn writer<W: Write + Send>(out: W, schema: SchemaRef, properties: WriterProperties) -> Result<ArrowWriter<W>> {
+    // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(out, schema, options)
+}
+
+/// Adds the row groups of `plain`, which has no codec, to `file`.
+fn compress_groups<W: Write + Send>(mut plain: ArrowWriter<Vec<u8>>, file: &mut SerializedFileWriter<W>) -> Result<()> {
+    plain.flush()?;
+    plain.sync()?;
+    let bytes = Arc::new(Bytes::from(std::mem::take(plain.inner_mut())));
+    for group in plain.flushed_row_groups() {
+        let mut compressed = file.next_row_group()?;
+        for column in group.columns() {
+            let rows_written = group.num_rows() as u64;
+            let (bytes, metadata) = match compress(&bytes, column, rows_written)? {
+                Some((bytes, metadata)) => (&Bytes::from(bytes), metadata),
+                None => (&*bytes, column.clone()),
+            };
+            let column = ColumnCloseResult {
+                bytes_written: metadata.compressed_size() as u64,
+                rows_written,
+                metadata,
+                bloom_filter: None,
+                column_index: None,
+                offset_index: None,
+            };
+            compressed.append_column(bytes, column)?;
+        }
+        compressed.close()?;
+    }
+    Ok(())
 }
 
 /// The pages of a column that is not compressed in `bytes`, compressed, and what they are; `None` where it is not worth it.
@@ -197,7 +224,11 @@ mod tests {
         let properties = WriterProperties::builder().set_max_row_group_row_count(Some(200)).build();
         assert_eq!(properties.writer_version(), WriterVersion::PARQUET_1_0);
         let mut encoder = Encoder::new(Vec::new(), rows.schema(), properties, expected).unwrap();
-        encoder.write(rows).unwrap();
+        encoder.write(&rows.slice(0, 250)).unwrap();
+        encoder.flush().unwrap();
+        assert_eq!(encoder.in_progress_size(), 0);
+        assert!(encoder.bytes_written() > 250);
+        encoder.write(&rows.slice(250, 50)).unwrap();
         encoder.into_inner().unwrap().into()
     }
 
@@ -215,7 +246,7 @@ mod tests {
         for (expected, have_codec) in [(300, [true, false, true]), (FEW_ROWS, [true; 3])] {
             let reader = ParquetRecordBatchReaderBuilder::try_new(encoded(&rows, expected)).unwrap();
             let metadata = reader.metadata().clone();
-            assert_eq!(metadata.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [200, 100]);
+            assert_eq!(metadata.row_groups().iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [200, 50, 50]);
             for group in metadata.row_groups() {
                 let are: Vec<bool> =
                     group.columns().iter().map(|column| column.compression() != Compression::UNCOMPRESSED).collect();
