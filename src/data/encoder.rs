@@ -42,8 +42,8 @@ thread_local! {
 pub struct Encoder<W: Write + Send>(Kind<W>);
 
 enum Kind<W: Write + Send> {
-    Many(ArrowWriter<W>),
-    Few(FewRows<W>),
+    Many(Box<ArrowWriter<W>>),
+    Few(Box<FewRows<W>>),
 }
 
 /// Row groups are encoded in memory, and compressed when they are closed.
@@ -58,11 +58,11 @@ impl<W: Write + Send> Encoder<W> {
     /// Of about so many rows; the encoder chooses the codec.
     pub fn new(out: W, schema: SchemaRef, properties: WriterProperties, rows: u64) -> Result<Self> {
         if rows < FEW_ROWS {
-            return FewRows::new(out, schema, properties).map(|few| Encoder(Kind::Few(few)));
+            return FewRows::new(out, schema, properties).map(|few| Encoder(Kind::Few(Box::new(few))));
         }
         let codec = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
         let properties = properties.into_builder().set_compression(codec).build();
-        writer(out, schema, properties).map(|writer| Encoder(Kind::Many(writer)))
+        writer(out, schema, properties).map(|writer| Encoder(Kind::Many(Box::new(writer))))
     }
 
     /// Adds rows to the open row group.
@@ -101,7 +101,8 @@ impl<W: Write + Send> Encoder<W> {
     pub fn into_inner(self) -> Result<W> {
         match self.0 {
             Kind::Many(writer) => writer.into_inner(),
-            Kind::Few(FewRows { plain, mut file, .. }) => {
+            Kind::Few(few) => {
+                let FewRows { plain, mut file, .. } = *few;
                 compress_groups(plain, &mut file)?;
                 file.into_inner()
             }
