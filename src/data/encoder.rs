@@ -21,7 +21,7 @@ use parquet::column::page::{CompressedPage, Page, PageReader, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
 use zstd::bulk::Compressor;
@@ -32,6 +32,7 @@ const FEW_ROWS: u64 = 4_096;
 /// The least part of its bytes that a column must save to be compressed.
 const WORTH_A_CODEC: usize = 8;
 
+/// Half the time of level 3, and after delta encodings not more bytes: see [`super::encode`].
 const ZSTD_LEVEL: i32 = 1;
 
 thread_local! {
@@ -49,7 +50,7 @@ enum Kind<W: Write + Send> {
 /// Row groups are encoded in memory, and compressed when they are closed.
 struct FewRows<W: Write + Send> {
     schema: SchemaRef,
-    properties: WriterProperties,
+    /// Of rows that are not in `file` yet.
     plain: ArrowWriter<Vec<u8>>,
     file: SerializedFileWriter<W>,
 }
@@ -61,8 +62,12 @@ impl<W: Write + Send> Encoder<W> {
             return FewRows::new(out, schema, properties).map(|few| Encoder(Kind::Few(Box::new(few))));
         }
         let codec = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
-        let properties = properties.into_builder().set_compression(codec).build();
-        writer(out, schema, properties).map(|writer| Encoder(Kind::Many(Box::new(writer))))
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.into_builder().set_compression(codec).build())
+            // Every type of ours has its own Parquet type.
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(out, schema, options)?;
+        Ok(Encoder(Kind::Many(Box::new(writer))))
     }
 
     /// Adds rows to the open row group.
@@ -114,26 +119,30 @@ impl<W: Write + Send> FewRows<W> {
     fn new(out: W, schema: SchemaRef, properties: WriterProperties) -> Result<Self> {
         let properties = properties
             .into_builder()
+            .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(Compression::UNCOMPRESSED)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .build();
+        // Without the arrow schema, which would be a third of a small file.
         let columns = ArrowSchemaConverter::new().convert(&schema)?;
-        let file = SerializedFileWriter::new(out, columns.root_schema_ptr(), Arc::new(properties.clone()))?;
-        let plain = writer(Vec::new(), schema.clone(), properties.clone())?;
-        Ok(FewRows { schema, properties, plain, file })
+        let file = SerializedFileWriter::new(out, columns.root_schema_ptr(), Arc::new(properties))?;
+        Ok(FewRows { plain: plain(&file, schema.clone())?, schema, file })
     }
 
     fn flush(&mut self) -> Result<()> {
-        let next = writer(Vec::new(), self.schema.clone(), self.properties.clone())?;
+        let next = plain(&self.file, self.schema.clone())?;
         compress_groups(std::mem::replace(&mut self.plain, next), &mut self.file)
     }
 }
 
-fn writer<W: Write + Send>(out: W, schema: SchemaRef, properties: WriterProperties) -> Result<ArrowWriter<W>> {
-    // Every type of ours has its own Parquet type; the arrow schema would be a third of a small file.
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    ArrowWriter::try_new_with_options(out, schema, options)
+/// Encodes in memory what `file` is to have.
+fn plain<W: Write + Send>(file: &SerializedFileWriter<W>, schema: SchemaRef) -> Result<ArrowWriter<Vec<u8>>> {
+    let options = ArrowWriterOptions::new()
+        .with_properties(file.properties().as_ref().clone())
+        .with_skip_arrow_metadata(true)
+        .with_parquet_schema(file.schema_descr().clone());
+    ArrowWriter::try_new_with_options(Vec::new(), schema, options)
 }
 
 /// Adds the row groups of `plain`, which has no codec, to `file`.
@@ -217,7 +226,6 @@ fn compressed_page(mut page: Page) -> Result<CompressedPage> {
 mod tests {
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use parquet::file::properties::WriterVersion;
 
     use super::*;
 
