@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
-use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use crate::catalog::{DeadLetterFile, Snapshot};
@@ -92,8 +90,8 @@ impl Example {
 }
 
 /// Takes dead letters from many threads and keeps them on disk.
+#[derive(Default)]
 pub struct Collector {
-    folder: TempDir,
     state: Mutex<State>,
 }
 
@@ -113,17 +111,12 @@ struct Counts {
 }
 
 struct ReasonFile {
-    path: PathBuf,
     writer: zstd::Encoder<'static, File>,
     records: u64,
     examples: Vec<Example>,
 }
 
 impl Collector {
-    pub fn new() -> Result<Self> {
-        Ok(Collector { folder: tempfile::tempdir().context("make a temporary folder")?, state: Mutex::default() })
-    }
-
     /// For a source that is read again and again: letters of these fingerprints are counted, and not kept twice.
     pub fn knowing(self, known: HashSet<blake3::Hash>) -> Self {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).known = Some(known);
@@ -140,9 +133,7 @@ impl Collector {
         }
         let file = match state.files.entry(letter.reason) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(ReasonFile::create(self.folder.path().join(letter.reason.as_str()))?)
-            }
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(ReasonFile::create()?),
         };
         let mut line = serde_json::to_vec(letter).context("encode a dead letter")?;
         line.push(b'\n');
@@ -185,8 +176,9 @@ impl Collector {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut stored = Vec::new();
         for (number, (reason, file)) in state.files.into_iter().enumerate() {
-            file.writer.finish().and_then(|mut file| file.flush()).context("write a dead letter")?;
-            let bytes = std::fs::read(&file.path).context("read the dead letters")?;
+            let mut letters = file.writer.finish().context("write a dead letter")?;
+            let mut bytes = Vec::new();
+            letters.rewind().and_then(|()| letters.read_to_end(&mut bytes)).context("read the dead letters")?;
             let path = layout.dead_letters(number);
             let sha256 = sha256(&bytes);
             runtime.block_on(ctx.store.put(&path, bytes))?;
@@ -197,10 +189,10 @@ impl Collector {
 }
 
 impl ReasonFile {
-    fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create(&path).context("make a temporary file")?;
+    fn create() -> Result<Self> {
+        let file = tempfile::tempfile().context("make a temporary file")?;
         let writer = zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL).context("make a temporary file")?;
-        Ok(ReasonFile { path, writer, records: 0, examples: Vec::new() })
+        Ok(ReasonFile { writer, records: 0, examples: Vec::new() })
     }
 }
 

@@ -88,8 +88,7 @@ pub fn decode(
     buffer_bytes: usize,
     threads: usize,
 ) -> Result<Decoded> {
-    let folder = tempfile::tempdir().context("make a temporary folder")?;
-    let buffer = Buffer::new(buffer_bytes, folder);
+    let buffer = Buffer::new(buffer_bytes);
     let counts: Mutex<Vec<InputRead>> = Mutex::new(vec![InputRead::default(); inputs.len()]);
     let task = match inputs {
         // How much there is nobody has counted yet.

@@ -299,7 +299,7 @@ impl Batch {
 
     /// A day of the hot tier is read again and again: its dead letters are kept once.
     fn collector(&self, runtime: &Handle) -> Result<Collector> {
-        let collector = Collector::new()?;
+        let collector = Collector::default();
         match (&self.inputs[..], &self.snapshot) {
             ([Input::Hot(day)], Some(snapshot)) => {
                 Ok(collector.knowing(runtime.block_on(known_letters(snapshot, day.name()))?))

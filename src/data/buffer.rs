@@ -1,7 +1,7 @@
 //! Rows of all cells, in memory up to a budget, beyond it in temporary files sorted by cell.
 //!
 //! # Crash
-//! Spill files live in a temporary folder and mean nothing to anybody else.
+//! Spill files have no name: the system frees them with the process, however it ends.
 //!
 //! # Cost
 //! Each row is copied once to its cell, and written and read once more when it spills; however many cells there are,
@@ -10,10 +10,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use tempfile::TempDir;
 
 use super::row::{self, Row};
 use super::rows::Rows;
@@ -31,7 +28,6 @@ const WRITE_BYTES: usize = 1 << 20;
 /// Collects rows from many threads.
 pub struct Buffer {
     budget_bytes: usize,
-    folder: TempDir,
     state: Mutex<State>,
     /// Held by the thread that spills.
     spilling: Mutex<()>,
@@ -45,9 +41,9 @@ struct State {
 }
 
 impl Buffer {
-    /// A buffer that keeps at most `budget_bytes` of rows in memory and spills into `folder`.
-    pub fn new(budget_bytes: usize, folder: TempDir) -> Self {
-        Buffer { budget_bytes, folder, state: Mutex::default(), spilling: Mutex::default() }
+    /// A buffer that keeps at most `budget_bytes` of rows in memory and spills into the system's temporary folder.
+    pub fn new(budget_bytes: usize) -> Self {
+        Buffer { budget_bytes, state: Mutex::default(), spilling: Mutex::default() }
     }
 
     /// Takes rows. When half of the budget is full the thread that filled it spills that, while the others go on with
@@ -64,30 +60,26 @@ impl Buffer {
         }
         let _spilling = self.spilling.lock().unwrap_or_else(PoisonError::into_inner);
         // Another may have spilled them while this one waited.
-        let (rows, number) = {
+        let rows = {
             let mut state = self.lock();
             if !is_full(&state) {
                 return Ok(());
             }
             state.bytes = 0;
-            (std::mem::take(&mut state.rows), state.spilled.len())
+            std::mem::take(&mut state.rows)
         };
-        let spilled = self.spill(rows, number)?;
+        tracing::debug!("spill {} blocks of rows", rows.len());
+        let folder = std::env::temp_dir();
+        let spilled = Grouped::new(rows).spill().with_context(|| format!("spill rows to {}", folder.display()))?;
         self.lock().spilled.push(spilled);
         Ok(())
     }
 
-    /// All rows, and the folder the files of those that spilled live in.
+    /// All rows.
     pub fn finish(self) -> Parts {
         let State { rows, spilled, .. } = std::mem::take(&mut *self.lock());
         rows.iter().for_each(|rows| rows.bytes.release_others());
-        Parts { memory: Grouped::new(rows), spilled, folder: self.folder }
-    }
-
-    fn spill(&self, rows: Vec<Rows>, number: usize) -> Result<Spilled> {
-        let path = self.folder.path().join(format!("part-{number}.rows"));
-        tracing::debug!("spill {} blocks of rows to {}", rows.len(), path.display());
-        Grouped::new(rows).write(path).context("spill rows to the temporary folder")
+        Parts { memory: Grouped::new(rows), spilled }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,7 +91,6 @@ impl Buffer {
 pub struct Parts {
     memory: Grouped,
     spilled: Vec<Spilled>,
-    folder: TempDir,
 }
 
 impl Parts {
@@ -121,11 +112,6 @@ impl Parts {
     pub fn read_cell(&self, cell: u32, mut take: impl FnMut(Row<'_>) -> Result<()>) -> Result<()> {
         self.memory.rows(cell).try_for_each(&mut take)?;
         self.spilled.iter().try_for_each(|spilled| spilled.read_cell(cell, &mut take))
-    }
-
-    /// For more temporary files.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 }
 
@@ -178,8 +164,8 @@ impl Grouped {
         })
     }
 
-    fn write(self, path: PathBuf) -> Result<Spilled> {
-        let mut file = File::options().create_new(true).read(true).write(true).open(&path).context("create a file")?;
+    fn spill(self) -> Result<Spilled> {
+        let mut file = tempfile::tempfile().context("make a temporary file")?;
         let (mut cells, mut end) = (Vec::new(), 0);
         let mut bytes = Vec::with_capacity(2 * WRITE_BYTES);
         for cell in (0..).take(self.firsts.len() - 1) {

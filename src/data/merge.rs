@@ -5,8 +5,7 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::hash::BuildHasher;
-use std::io::{BufReader, Write};
-use std::path::Path;
+use std::io::{BufReader, Read, Seek, Write};
 
 use foldhash::fast::RandomState;
 
@@ -34,21 +33,15 @@ pub fn write_large_cell(
     // Half as many again as would do on average: ids are spread well, but not evenly.
     let (bytes, _) = parts.size_of_cell(plan.number);
     let pieces = (bytes + bytes / 2).div_ceil(plan.memory_bytes.max(1) as u64);
-    let folder = tempfile::tempdir_in(parts.folder()).context("make a temporary folder")?;
-    let path = |piece: u64| folder.path().join(format!("piece-{piece}.rows"));
-    let mut files = (0..pieces).map(|piece| Rows::create(&path(piece))).collect::<Result<Vec<_>>>()?;
+    let mut files = (0..pieces).map(|_| Rows::create()).collect::<Result<Vec<_>>>()?;
     let hasher = RandomState::default();
     parts.read_cell(plan.number, |row| files[(hasher.hash_one(row.id()) % pieces) as usize].write(&row))?;
-    files.iter_mut().try_for_each(Rows::flush)?;
-    drop(files);
     let mut runs = BinaryHeap::new();
-    for piece in 0..pieces {
-        let bytes = std::fs::read(path(piece)).context("read a temporary file")?;
-        let mut sorted = Rows::create(&path(piece))?;
+    for mut file in files {
+        let bytes = file.take()?;
         let rows = new_rows(plan, &row::rows(&bytes).collect::<Vec<_>>(), target, report)?;
-        rows.iter().try_for_each(|row| sorted.write(row))?;
-        sorted.flush()?;
-        runs.extend(Run::open(&path(piece))?);
+        rows.iter().try_for_each(|row| file.write(row))?;
+        runs.extend(Run::open(file)?);
     }
     merge(runs, |rows| writer.write(rows))
 }
@@ -78,9 +71,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// Replaces a file of this name.
-    fn create(path: &Path) -> Result<Self> {
-        Ok(Rows { file: File::create(path).context("create a temporary file")?, bytes: Vec::new() })
+    fn create() -> Result<Self> {
+        Ok(Rows { file: tempfile::tempfile().context("make a temporary file")?, bytes: Vec::new() })
     }
 
     fn write(&mut self, row: &Row<'_>) -> Result<()> {
@@ -93,6 +85,16 @@ impl Rows {
         self.bytes.clear();
         Ok(())
     }
+
+    /// All that was written; the file is empty then.
+    fn take(&mut self) -> Result<Vec<u8>> {
+        self.flush()?;
+        let mut bytes = Vec::new();
+        let read = self.file.rewind().and_then(|()| self.file.read_to_end(&mut bytes));
+        read.context("read a temporary file")?;
+        self.file.set_len(0).and_then(|()| self.file.rewind()).context("write a temporary file")?;
+        Ok(bytes)
+    }
 }
 
 /// A file of sorted rows, at one of them. The greatest of several is the one whose row comes first.
@@ -103,9 +105,10 @@ struct Run {
 
 impl Run {
     /// At the first row; `None` where there is none.
-    fn open(path: &Path) -> Result<Option<Self>> {
-        let file = File::open(path).context("open a temporary file")?;
-        let mut run = Run { file: BufReader::with_capacity(BUFFER_BYTES, file), bytes: Vec::new() };
+    fn open(mut rows: Rows) -> Result<Option<Self>> {
+        rows.flush()?;
+        rows.file.rewind().context("read a temporary file")?;
+        let mut run = Run { file: BufReader::with_capacity(BUFFER_BYTES, rows.file), bytes: Vec::new() };
         Ok(run.advance()?.then_some(run))
     }
 
@@ -147,8 +150,6 @@ mod tests {
 
     #[test]
     fn the_rows_of_all_runs_come_by_time_and_id() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
         let mut runs = BinaryHeap::new();
         let mut expected = Vec::new();
         for run in 0..5_i64 {
@@ -160,11 +161,9 @@ mod tests {
                 writer.end(0, ts, &id);
                 expected.push((ts, id));
             }
-            let mut file = Rows::create(&path).unwrap();
+            let mut file = Rows::create().unwrap();
             row::rows(&writer.take()).try_for_each(|row| file.write(&row)).unwrap();
-            file.flush().unwrap();
-            runs.extend(Run::open(&path).unwrap());
-            std::fs::remove_file(&path).unwrap();
+            runs.extend(Run::open(file).unwrap());
         }
         expected.sort();
         let mut merged = Vec::new();

@@ -79,7 +79,7 @@ pub fn look(
     };
     let (buffer_bytes, cell_bytes) = row_memory(request.memory_bytes, request.threads);
     let inputs = [Input::Hot(Arc::new(day.clone()))];
-    let decoded = read::decode(ctx, runtime, &inputs, rules, Collector::new()?, buffer_bytes, request.threads)?;
+    let decoded = read::decode(ctx, runtime, &inputs, rules, Collector::default(), buffer_bytes, request.threads)?;
     let counts = decoded.inputs[0].hot;
     day.check(decoded.inputs[0].read, &counts)?;
     let schema = decoded.rules.columns.settle(snapshot.schema())?;
