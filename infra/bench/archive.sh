@@ -2,7 +2,8 @@
 # The nightly job from files beside what one would write instead, in one run, on one day of events in 1,000 cells:
 #
 #   infra/bench/archive.sh [ROWS] [RUNS]    by default 3,000,000 rows, 3 runs of each, from NDJSON, CSV and Parquet
-#   infra/bench/archive.sh growth [ROWS…]   tier alone, NDJSON: from 1,000,000 to 30,000,000 rows, from 10 to 20,000 cells
+#   infra/bench/archive.sh growth [ROWS…]   NDJSON: from 1,000,000 to 30,000,000 rows, from 10 to 20,000 cells,
+#                                           the peers as well into the most
 #
 #   tier      tier archive: validates, keeps bad rows, sorts, drops duplicates, reads back, syncs, commits
 #   duckdb    SQL: reads, drops repeated ids, sorts, writes

@@ -44,8 +44,9 @@ register = f"""CREATE EXTERNAL TABLE events (event_id VARCHAR, ts TIMESTAMP, use
     date VARCHAR, event_type VARCHAR, tenant_id VARCHAR) STORED AS PARQUET PARTITIONED BY (date, event_type, tenant_id)
     LOCATION '{folder}/large/events/'"""
 
-# How often a process is asked again, of which the average counts.
-AGAIN = 5
+# How often a process is asked again, of which the average counts. What the first question takes, which is taken off, can
+# differ by more than a later one takes.
+AGAIN = 20
 
 
 def ask(engine, archive, sql, cache, again=0):
