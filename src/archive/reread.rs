@@ -93,10 +93,13 @@ fn reread(
     let mut keep = |line, raw: &[u8], header: Option<&Header>| {
         let Some(record) = lines.get(&line) else { return Ok(()) };
         found += 1;
-        let letter = dead_letter(&export.stamp.path, line, raw, why(record));
+        let letter = |raw| dead_letter(&export.stamp.path, line, raw, why(record));
         match header {
-            Some(header) => take(DeadLetter { format: RecordFormat::Csv, header: Some(header.line.clone()), ..letter }),
-            None => take(letter),
+            Some(header) => {
+                let letter = letter(&header.to_line(raw));
+                take(DeadLetter { format: RecordFormat::Csv, header: Some(header.line.clone()), ..letter })
+            }
+            None => take(letter(raw)),
         }
     };
     match export.format {
@@ -115,7 +118,7 @@ fn reread(
                     Some(header) => header,
                     None => header.insert(Header::take(&mut block, delimiter)?),
                 };
-                csv::records(&block, header).try_for_each(|(line, raw)| keep(line, &raw, Some(header)))?;
+                csv::records(&block, header).try_for_each(|(line, raw)| keep(line, raw, Some(header)))?;
             }
         }
         Format::Parquet => {

@@ -193,13 +193,14 @@ impl DecodeArgs {
 
     fn format(&self) -> Result<Option<Format>> {
         let format = self.format.as_deref().map(str::parse::<Format>).transpose()?;
+        let can_delimit = |c: char| c.is_ascii() && !matches!(c, '"' | '\n' | '\r');
         match (self.delimiter, format) {
             (None, format) => Ok(format),
-            (Some(delimiter), None | Some(Format::Csv(_))) if delimiter.is_ascii() => {
+            (Some(delimiter), None | Some(Format::Csv(_))) if can_delimit(delimiter) => {
                 Ok(Some(Format::Csv(delimiter as u8)))
             }
-            (Some(delimiter), _) => Err(Error::usage(format!("`{delimiter}` cannot be a delimiter here"))
-                .hint("--delimiter takes one ASCII character and is for CSV")),
+            (Some(delimiter), _) => Err(Error::usage(format!("{delimiter:?} cannot be a delimiter here"))
+                .hint("--delimiter takes one ASCII character, no quote and no line break, and is for CSV")),
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use std::io::{self, Read};
 
-use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::reused::Reused;
+use super::step::{equal, find};
 
 /// Big enough that a block amortises its set-up, small enough that it is decoded while the cache still has it.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -172,19 +173,26 @@ impl<R: Read> Blocks<R> {
             scan.end = memrchr(b'\n', new).map(|at| offset + at + 1).or(scan.end);
             return;
         };
-        for at in memchr2_iter(b'"', b'\n', new).map(|at| offset + at) {
-            match self.pending()[at] {
-                b'"' if scan.is_open => (scan.is_open, scan.closed_at) = (false, Some(at)),
-                b'"' => {
-                    let before = at.checked_sub(1).map(|before| self.pending()[before]);
-                    let begins_field = before.is_none_or(|byte| byte == delimiter || matches!(byte, b'\n' | b'\r'));
-                    scan.is_open = begins_field || (at > 0 && scan.closed_at == Some(at - 1));
+        let (bytes, mut at) = (self.pending(), offset);
+        loop {
+            if scan.is_open {
+                let Some(quote) = find(bytes, at, |eight| equal(eight, b'"')) else { return };
+                let is_doubled = bytes.get(quote + 1) == Some(&b'"');
+                at = quote + 1 + usize::from(is_doubled);
+                if !is_doubled {
+                    (scan.is_open, scan.closed_at) = (false, Some(quote));
                 }
-                _ if scan.is_open => {}
-                _ => {
-                    scan.first_end.get_or_insert(at + 1);
-                    scan.end = Some(at + 1);
-                }
+                continue;
+            }
+            let Some(found) = find(bytes, at, |eight| equal(eight, b'"') | equal(eight, b'\n')) else { return };
+            at = found + 1;
+            if bytes[found] == b'\n' {
+                scan.first_end.get_or_insert(at);
+                scan.end = Some(at);
+            } else {
+                let before = found.checked_sub(1).map(|before| bytes[before]);
+                let begins_field = before.is_none_or(|byte| byte == delimiter || matches!(byte, b'\n' | b'\r'));
+                scan.is_open = begins_field || (found > 0 && scan.closed_at == Some(found - 1));
             }
         }
     }

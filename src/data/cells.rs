@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use jiff::civil::Date;
 
+use super::step::same;
 use crate::model::{BadKey, Key, Partition};
 
 /// The cells of a run, numbered as they are met.
@@ -52,7 +53,9 @@ impl CellNumbers {
         hasher.write_i32(i32::from(date.year()) << 16 | i32::from(date.month()) << 8 | i32::from(date.day()));
         let hash = hasher.finish();
         let is_it = |Met { cell, .. }: &Met| {
-            cell.tenant_id.as_str() == tenant && cell.event_type.as_str() == event_type && cell.date == date
+            cell.date == date
+                && same(cell.tenant_id.as_str().as_bytes(), tenant.as_bytes())
+                && same(cell.event_type.as_str().as_bytes(), event_type.as_bytes())
         };
         if let Some(met) = self.met.find(hash, is_it) {
             return Ok(met.number);

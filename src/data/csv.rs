@@ -5,11 +5,15 @@ use std::borrow::Cow;
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
 use super::blocks::{Block, Content};
+use super::csv_records::{NotUtf8, Records};
 use super::rows::{Refused, Rejection, RowBuilder};
 use super::sources::Fields;
 use super::values::Scalar;
 use crate::error::{Context, Error, Result};
 use crate::model::Reason;
+
+/// Room for those texts of a record that hold quotes.
+const UNESCAPED_BYTES: usize = 64 << 10;
 
 /// The columns of a CSV export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +30,7 @@ impl Header {
         if block.content != Content::Records {
             return Err(Error::failed("the header line does not end, or a quote in it does not close"));
         }
-        let mut reader =
-            ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(&block.bytes[..]);
+        let mut reader = reader(&block.bytes, delimiter);
         let mut record = ByteRecord::new();
         reader.read_byte_record(&mut record).context("read the header line")?;
         let names = record
@@ -68,95 +71,87 @@ impl Header {
         let mut block = Block { bytes: line.as_bytes().to_vec().into(), first_line: 1, content: Content::Records };
         Self::take(&mut block, b',')
     }
+
+    /// A record as one comma-delimited line without its end, in the export's own encoding: the form of a dead letter.
+    pub fn to_line(&self, raw: &[u8]) -> Vec<u8> {
+        let mut record = ByteRecord::new();
+        // Reading from memory and flexible about lengths, the reader has nothing to fail on.
+        _ = reader(raw, self.delimiter).read_byte_record(&mut record);
+        to_line(&record)
+    }
+}
+
+fn reader(text: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text)
 }
 
 /// Decodes a block of records; `refused` receives each that is no event, with its line and its text.
-pub fn decode(
-    block: &Block,
+pub fn decode<'a>(
+    block: &'a Block,
     header: &Header,
     null_tokens: &[String],
     builder: &mut RowBuilder<'_>,
-    mut refused: impl FnMut(u64, Vec<u8>, Refused),
+    mut refused: impl FnMut(u64, &'a [u8], Refused),
 ) -> u64 {
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(header.delimiter)
-        .from_reader(&block.bytes[..]);
-    let (mut record, mut records, mut memory) = (ByteRecord::new(), 0, Fields::default());
-    let mut lines = Lines::new(block);
-    // Reading from memory and flexible about lengths, the reader has nothing left to fail on.
-    while matches!(reader.read_byte_record(&mut record), Ok(true)) {
-        let line = lines.of(&record);
+    let (mut memory, mut unescaped) = (Fields::default(), vec![0; UNESCAPED_BYTES]);
+    // A column is one of the archive's once it has a value.
+    let mut sources = vec![None; header.names.len()];
+    let mut records = Records::new(&block.bytes, header.delimiter, block.first_line);
+    let mut count = 0;
+    while let Some((line, start)) = records.begin() {
+        count += 1;
         let mut fields = memory.reuse();
-        records += 1;
-        let outcome = read_record(&record, header, null_tokens, builder, &mut fields).map_err(Refused::from);
-        let outcome = outcome.and_then(|()| builder.finish(&mut fields, line));
+        let mut columns = header.names.iter().zip(&mut sources);
+        let mut outcome = Ok(());
+        let found = records.read(&mut unescaped, |text| {
+            if let (Some((name, source)), Ok(())) = (columns.next(), &outcome) {
+                outcome = match text {
+                    Ok(text) if text.is_empty() || null_tokens.iter().any(|token| *token == text) => Ok(()),
+                    Ok(text) => add(builder, &mut fields, name, source, text),
+                    Err(NotUtf8) => Err(Rejection::new(Reason::Encoding, format!("column `{name}` is not UTF-8"))),
+                };
+            }
+        });
+        if found != header.names.len() {
+            let detail = format!("{found} fields where the header has {}", header.names.len());
+            outcome = Err(Rejection::new(Reason::Syntax, detail));
+        }
+        let outcome = outcome.map_err(Refused::from).and_then(|()| builder.finish(&mut fields, line));
         if let Err(why) = outcome {
             builder.abandon(&mut fields);
-            refused(line, to_line(&record), why);
+            refused(line, records.raw(start), why);
         }
         memory = fields.reuse();
     }
-    records
+    count
 }
 
-/// The records of a block as comma-delimited lines, with their line numbers.
-pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u64, Vec<u8>)> + use<'a> {
-    let reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(header.delimiter)
-        .from_reader(&block.bytes[..]);
-    let mut lines = Lines::new(block);
-    reader.into_byte_records().map_while(Result::ok).map(move |record| (lines.of(&record), to_line(&record)))
-}
-
-/// The lines that records begin at. The reader's own count lags behind after `\r\n` and blank lines.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    line: u64,
-}
-
-impl<'a> Lines<'a> {
-    fn new(block: &'a Block) -> Self {
-        Lines { bytes: &block.bytes, at: 0, line: block.first_line }
-    }
-
-    /// Records must come in their order.
-    fn of(&mut self, record: &ByteRecord) -> u64 {
-        let after_the_last = record.position().map_or(self.at, |position| position.byte() as usize);
-        let ends = self.bytes[after_the_last..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let start = after_the_last + ends;
-        self.line += memchr::memchr_iter(b'\n', &self.bytes[self.at..start]).count() as u64;
-        self.at = start;
-        self.line
-    }
-}
-
-fn read_record<'a>(
-    record: &'a ByteRecord,
-    header: &Header,
-    null_tokens: &[String],
+#[inline(always)]
+fn add<'a>(
     builder: &mut RowBuilder<'_>,
     fields: &mut Fields<'a>,
+    name: &str,
+    source: &mut Option<usize>,
+    text: Cow<'a, str>,
 ) -> Result<(), Rejection> {
-    if record.len() != header.names.len() {
-        let detail = format!("{} fields where the header has {}", record.len(), header.names.len());
-        return Err(Rejection::new(Reason::Syntax, detail));
-    }
-    for (name, value) in header.names.iter().zip(record) {
-        let text = std::str::from_utf8(value)
-            .map_err(|_| Rejection::new(Reason::Encoding, format!("column `{name}` is not UTF-8")))?;
-        if !text.is_empty() && !null_tokens.iter().any(|token| token == text) {
-            builder.field(fields, name, Scalar::Untyped(Cow::Borrowed(text)))?;
-        }
-    }
-    Ok(())
+    let source = match *source {
+        Some(source) => source,
+        None => *source.insert(builder.source(name)?),
+    };
+    builder.field_of(fields, source, Scalar::Untyped(text))
 }
 
-/// A record as one comma-delimited line without its end, in the export's own encoding.
+/// The records of a block as they are written, with their line numbers.
+pub fn records<'a>(block: &'a Block, header: &Header) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
+    let mut records = Records::new(&block.bytes, header.delimiter, block.first_line);
+    let mut unescaped = vec![0; UNESCAPED_BYTES];
+    std::iter::from_fn(move || {
+        let (line, start) = records.begin()?;
+        records.read(&mut unescaped, |_| {});
+        Some((line, records.raw(start)))
+    })
+}
+
 fn to_line(record: &ByteRecord) -> Vec<u8> {
     let mut writer = WriterBuilder::new().flexible(true).from_writer(Vec::new());
     let written = writer.write_byte_record(record).ok().and_then(|()| writer.into_inner().ok());

@@ -14,10 +14,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::step::{STEP, below, equal, first};
 use super::values::Scalar;
-
-/// Bytes of a string that are looked at together.
-const STEP: usize = 16;
 
 /// The line is not for this parser.
 #[derive(Debug)]
@@ -265,22 +263,7 @@ impl<'a> Parser<'a> {
 /// The place of the first quote, backslash or control character; [`STEP`] where there is none.
 #[inline]
 fn first_special(bytes: &[u8; STEP]) -> usize {
-    let eight = |from: usize| u64::from_le_bytes(std::array::from_fn(|at| bytes[from + at]));
-    // Both are looked at, whatever the first has: no branch depends on it.
-    let [low, high] = [eight(0), eight(8)].map(|eight| specials(eight).trailing_zeros() as usize / 8);
-    if low < 8 { low } else { 8 + high }
-}
-
-/// The high bit of each byte that may be a quote, a backslash or a control character. Exact up to and with the first: a
-/// borrow can reach only bytes above it.
-#[inline]
-fn specials(eight: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
-    let equals = |byte: u8| zeros(eight ^ (ONES * u64::from(byte)));
-    let controls = eight.wrapping_sub(ONES * 0x20) & !eight;
-    (equals(b'"') | equals(b'\\') | controls) & HIGH
+    first(bytes, |eight| equal(eight, b'"') | equal(eight, b'\\') | below(eight, 0x20))
 }
 
 #[cfg(test)]

@@ -146,8 +146,13 @@ impl<'r> RowBuilder<'r> {
         if value.is_null() {
             return Ok(());
         }
-        let source = self.sources.find(self.rules, name)?;
+        let source = self.source(name)?;
         self.field_of(fields, source, value)
+    }
+
+    /// The source of this name, in whatever case. One without a value must not be asked for: it is no column.
+    pub fn source(&mut self, name: &str) -> Result<usize, Rejection> {
+        self.sources.find(self.rules, name)
     }
 
     /// The source that this JSON begins with the name of, and the bytes of that: see [`Sources::expected`].
@@ -167,7 +172,11 @@ impl<'r> RowBuilder<'r> {
             return Err(is_there_twice(name));
         }
         let (column, has_role) = (*column, *has_role);
-        let is_kept = column.map_or(Ok(false), |column| self.store(source, column, &value))?;
+        // No closure: the compiler left it a function of its own, which read the value right after it was written.
+        let is_kept = match column {
+            Some(column) => self.store(source, column, &value)?,
+            None => false,
+        };
         if is_kept || has_role {
             fields.push(source, value);
         }
@@ -303,8 +312,11 @@ impl<'r> RowBuilder<'r> {
                 self.rules.columns.saw(&column.resolved.name, std::mem::take(&mut column.seen));
             }
         }
-        let cells = std::mem::take(&mut self.cells);
-        let (bytes, lengths) = (self.rows.take(), std::mem::take(&mut self.lengths));
+        // As much room for the next: blocks differ little.
+        let count = self.cells.len();
+        let cells = std::mem::replace(&mut self.cells, Vec::with_capacity(count));
+        let lengths = std::mem::replace(&mut self.lengths, Vec::with_capacity(count));
+        let bytes = self.rows.take();
         (!cells.is_empty()).then_some(Rows { bytes, cells, lengths })
     }
 }

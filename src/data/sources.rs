@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::columns::{MAX_COLUMNS, Resolved, Seen};
 use super::rows::{Rejection, Rules};
+use super::step::begins_with;
 use super::values::Scalar;
 use crate::model::{IdSource, KeySource, Mapping, RESERVED_COLUMNS, Reason};
 
@@ -218,16 +219,6 @@ impl Sources {
     }
 }
 
-/// `starts_with`, for what is mostly so short that to call a comparison costs more than to compare.
-#[inline]
-fn begins_with(json: &[u8], quoted: &[u8]) -> bool {
-    let Some(start) = json.get(..quoted.len()) else { return false };
-    match quoted.first_chunk::<8>().zip(quoted.last_chunk::<8>()) {
-        Some(ends) if quoted.len() <= 16 => start.first_chunk().zip(start.last_chunk()) == Some(ends),
-        _ => start == quoted,
-    }
-}
-
 /// Under which name a source column is stored; `None` when its canonical column says it all.
 pub fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
     let same = |a: &str| a.eq_ignore_ascii_case(name);
@@ -248,19 +239,6 @@ pub fn stored_name(name: &str, mapping: &Mapping) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_compared_to_its_last_byte() {
-        for length in 0..40 {
-            let name: Vec<u8> = (b'A'..).take(length).collect();
-            assert!(begins_with(&name, &name) && begins_with(&[&name[..], b"x"].concat(), &name));
-            for place in 0..length {
-                let mut other = name.clone();
-                other[place] = b'-';
-                assert!(!begins_with(&other, &name) && !begins_with(&name[..place], &name), "{length} {place}");
-            }
-        }
-    }
 
     #[test]
     fn mapped_and_reserved_columns_are_stored_under_their_names() {

@@ -114,7 +114,7 @@ impl Piece {
             }
             Piece::Lines(block) => ndjson::decode(block, builder, |line, raw, why| unfit(Unfit::plain(line, raw, why))),
             Piece::Csv(block, header) => csv::decode(block, header, null_tokens, builder, |line, raw, why| {
-                unfit(Unfit { header: Some(header), ..Unfit::plain(line, &raw, why) });
+                unfit(Unfit { header: Some(header), ..Unfit::plain(line, &header.to_line(raw), why) });
             }),
             Piece::Rows(batch, first) => {
                 parquet_rows::decode(batch, *first, builder, |row, raw, why| unfit(Unfit::plain(row, &raw, why)))?

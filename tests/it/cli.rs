@@ -56,6 +56,7 @@ fn errors_have_the_exit_code_of_what_to_do_about_them() {
         (vec!["archive", "day.log", "--archive", "a"], 2, "--format"),
         (vec!["archive", "nothing*.csv", "--archive", "a"], 1, "nothing to archive at nothing*.csv"),
         (vec!["archive", "nothing.csv", "--archive", "a"], 1, "nothing.csv"),
+        (vec!["archive", "nothing.csv", "--archive", "a", "--delimiter", "\""], 2, "no quote and no line break"),
         (vec!["archive", "-", "--archive", "a"], 2, "--format"),
         (vec!["archive", "day.ndjson", "--archive", "gs://b/c"], 2, "gs"),
         (vec!["archive", "day.ndjson", "--archive", "a", "--memory", "lots"], 2, "lots"),
