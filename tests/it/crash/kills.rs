@@ -1,6 +1,7 @@
 //! The real binary, killed.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ async fn open(tier: &Tier) -> Store {
 }
 
 /// Killed later and later, until a run is quicker than that; after each kill the archive is readable, and has the run
-/// whole or not at all.
+/// whole or not at all, and no temporary file is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
     let tier = Tier::new();
@@ -52,6 +53,7 @@ async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
             signal(&child, Signal::KILL);
         }
         let status = child.wait().unwrap();
+        assert_eq!(tier.temporary_files(), [PathBuf::new(); 0]);
         let store = open(&tier).await;
         let found = ids(&store).await;
         check_versions(&store).await;

@@ -66,6 +66,11 @@ impl Tier {
         path
     }
 
+    /// What lies in the folder that processes are told to keep temporary files in.
+    pub fn temporary_files(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.folder.path().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         self.command_in(&self.path(""), args)
     }
