@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use crate::catalog::{Change, Covered, LeafRef, LiveFile, NewFile, Operation, Out
 use crate::context::Context as Ctx;
 use crate::data::bundle::{BuiltBundle, BundlePlan, build, footer_of};
 use crate::data::encode::Target;
-use crate::data::pack::PackBuilder;
+use crate::data::pack::{PackBuilder, Packed};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, ObjectState, Partition, StorageClass, Usd};
 use crate::progress::{Task, Unit};
@@ -130,35 +131,52 @@ impl Run<'_> {
     ) -> Result<Snapshot> {
         let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
         let mut change = self.change("replace");
+        let mut keep = |placed: Placed| {
+            let Placed { mut new, packed, members } = placed;
+            new.file.pack = Some(pack.add(&packed)?);
+            let bytes = members.iter().map(|member| member.file.size_bytes).sum();
+            report.bundles += 1;
+            report.cells_bundled += members.len() as u64;
+            report.bytes_after += new.file.size_bytes;
+            report.bytes_before += bytes;
+            self.task.advance(bytes);
+            change.add.push(new);
+            change.remove.extend(members);
+            Ok::<_, Error>(())
+        };
+        let (mut already_done, mut placing) = (0, None);
         for (bucket, bundle) in (portion.first..).zip(portion.lists) {
             if live.is_done(&bundle) {
-                report.already_done += bundle.len() as u64;
+                already_done += bundle.len() as u64;
                 continue;
             }
             self.ctx.stop.check()?;
             let members = live.take(bundle.iter())?;
-            let built = self.build(&newest, month, bucket, class, &members).await?;
-            let (now_in, tags) = match self.transitions {
-                Transitions::Put => (class, Vec::new()),
-                Transitions::Rules => (StorageClass::Standard, vec![(CLASS_TAG.to_owned(), class.to_string())]),
-            };
-            let state = self.ctx.store.classes().put_file(&built.path, built.file.as_ref(), now_in, &tags).await;
-            let state = state.with_context(|| format!("put {}", self.ctx.store.address(&built.path)))?;
-            let pack_ref = pack.add(&built.packed)?;
-            let mut new = built.new;
-            confirm(&state, &new.file, now_in)?;
-            new.file.pack = Some(pack_ref);
-            new.file.storage_class = now_in;
-            new.file.class_since = self.since(now_in);
-            report.bundles += 1;
-            report.cells_bundled += members.len() as u64;
-            report.bytes_after += new.file.size_bytes;
-            report.bytes_before += members.iter().map(|member| member.file.size_bytes).sum::<u64>();
-            change.add.push(new);
-            self.task.advance(members.iter().map(|member| member.file.size_bytes).sum());
-            change.remove.extend(members);
+            // The store takes the last bundle while this one is built.
+            let last = OptionFuture::from(placing.take());
+            let (built, last) = tokio::join!(self.build(&newest, month, bucket, class, &members), last);
+            last.transpose()?.map_or(Ok(()), &mut keep)?;
+            placing = Some(Box::pin(self.place(built?, class, members)));
         }
+        let last = OptionFuture::from(placing).await;
+        last.transpose()?.map_or(Ok(()), &mut keep)?;
+        report.already_done += already_done;
         self.commit(newest, pack, change, report).await
+    }
+
+    /// Puts a bundle where it belongs.
+    async fn place(&self, built: BuiltBundle, class: StorageClass, members: Vec<LiveFile>) -> Result<Placed> {
+        let BuiltBundle { file, path, mut new, packed } = built;
+        let (now_in, tags) = match self.transitions {
+            Transitions::Put => (class, Vec::new()),
+            Transitions::Rules => (StorageClass::Standard, vec![(CLASS_TAG.to_owned(), class.to_string())]),
+        };
+        let state = self.ctx.store.classes().put_file(&path, file.as_ref(), now_in, &tags).await;
+        let state = state.with_context(|| format!("put {}", self.ctx.store.address(&path)))?;
+        confirm(&state, &new.file, now_in)?;
+        new.file.storage_class = now_in;
+        new.file.class_since = self.since(now_in);
+        Ok(Placed { new, packed, members })
     }
 
     async fn build(
@@ -294,6 +312,14 @@ impl Run<'_> {
     fn next_pack(&self) -> usize {
         self.next_pack.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
+}
+
+/// A bundle on the store; its pack is not yet known.
+struct Placed {
+    new: NewFile,
+    packed: Packed,
+    /// What it holds.
+    members: Vec<LiveFile>,
 }
 
 /// The files of a portion as the newest version has them.

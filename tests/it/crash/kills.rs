@@ -53,7 +53,7 @@ async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
             signal(&child, Signal::KILL);
         }
         let status = child.wait().unwrap();
-        assert_eq!(tier.temporary_files(), [PathBuf::new(); 0]);
+        assert_eq!(tier.temporary_files(), Vec::<PathBuf>::new());
         let store = open(&tier).await;
         let found = ids(&store).await;
         check_versions(&store).await;

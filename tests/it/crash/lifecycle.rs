@@ -67,8 +67,7 @@ pub async fn run(store: Store, policy: &Policy) -> Result<(), String> {
     report.map(|_| ()).map_err(|error| full(&error))
 }
 
-async fn survives(target: Target, expected: impl Fn(&[String]) -> Vec<String>) {
-    let policy = policy(target);
+async fn survives(policy: Policy, expected: impl Fn(&[String]) -> Vec<String>) {
     let before = rows(&archive().await).await;
     assert_eq!(before.len(), 8);
     let (after, policy) = (expected(&before), &policy);
@@ -95,15 +94,24 @@ async fn survives(target: Target, expected: impl Fn(&[String]) -> Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bundling_that_fails_anywhere_is_made_whole_by_the_next_run() {
-    survives(Target::Move { class: StorageClass::GlacierIr, layout: Layout::Bundle }, <[String]>::to_vec).await;
+    let bundled = policy(Target::Move { class: StorageClass::GlacierIr, layout: Layout::Bundle });
+    // Both tenants in one bundle, and each in its own: a commit has one of a month, or two.
+    let apart = Policy { own_bundle_bytes: 1, ..bundled.clone() };
+    for (policy, bundles) in [(bundled, 2), (apart, 4)] {
+        let store = at(archive().await, LATER).store;
+        run(store.clone(), &policy).await.unwrap();
+        assert_eq!(store.list(tier::store::Layout::BUNDLES, None).await.unwrap().len(), bundles);
+        survives(policy, <[String]>::to_vec).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_in_place_that_fails_anywhere_is_made_whole_by_the_next_run() {
-    survives(Target::Move { class: StorageClass::GlacierIr, layout: Layout::InPlace }, <[String]>::to_vec).await;
+    survives(policy(Target::Move { class: StorageClass::GlacierIr, layout: Layout::InPlace }), <[String]>::to_vec)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expiry_that_fails_anywhere_is_made_whole_by_the_next_run() {
-    survives(Target::Expire, |_| Vec::new()).await;
+    survives(policy(Target::Expire), |_| Vec::new()).await;
 }
