@@ -9,10 +9,7 @@ use std::thread;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelector,
-};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::super::pack::CellRows;
 use super::super::threads;
@@ -23,9 +20,6 @@ use crate::model::days_of_date;
 
 const BATCH_ROWS: usize = 8192;
 
-/// Rows of a row group that are decoded by themselves: some of its pages, few enough that no core is left without any.
-const PIECE_ROWS: u64 = 100_000;
-
 /// A cell's run of rows as it was written, and the digest of what was read from the cell's files.
 #[derive(Debug, Clone)]
 pub struct WrittenCell {
@@ -34,84 +28,69 @@ pub struct WrittenCell {
 }
 
 /// Checks each cell of a local bundle: its keys, its number of rows, their times, order and content; and that there is
-/// nothing else in it. Pieces are decoded side by side.
+/// nothing else in it. Row groups are decoded side by side.
 pub fn verify(path: &Path, cells: &[WrittenCell], digests: &RowDigests) -> Result<()> {
-    verify_by(PIECE_ROWS, path, cells, digests)
-}
-
-fn verify_by(piece_rows: u64, path: &Path, cells: &[WrittenCell], digests: &RowDigests) -> Result<()> {
     let file = File::open(path).context("open the bundle")?;
-    // With the index a piece begins at its page.
-    let options =
-        ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&file, options).context("read its footer")?;
-    let pieces = pieces(&metadata, cells, piece_rows)?;
+    let groups = runs_of_groups(&metadata, cells)?;
     let (next, checked) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || -> Result<()> {
         let file = File::open(path).context("open the bundle")?;
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(piece) = pieces.get(number) else { return Ok(()) };
-            let parts = check_piece(&file, &metadata, piece, digests)?;
-            checked.lock().unwrap_or_else(PoisonError::into_inner).insert(number, parts);
+        while let Some(runs) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let parts = check_group(&file, &metadata, runs, digests)?;
+            checked.lock().unwrap_or_else(PoisonError::into_inner).insert(runs.group, parts);
         }
+        Ok(())
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(pieces.len());
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(groups.len());
     threads::on_all(threads, work)?;
     let checked = checked.into_inner().unwrap_or_else(PoisonError::into_inner);
     let parts: Vec<Part<'_>> = checked.into_values().flatten().collect();
     parts.chunk_by(|a, b| std::ptr::eq(a.cell, b.cell)).try_for_each(finish)
 }
 
-/// Some rows of a row group: of each of these cells so many, one after the other.
-struct Piece<'a> {
+/// What a row group should hold: of each of these cells so many rows, one after the other.
+struct GroupRuns<'a> {
     group: usize,
-    first_row: usize,
-    rows: usize,
     runs: Vec<(&'a WrittenCell, u64)>,
 }
 
-/// Cuts the cells' rows where row groups end, and these into pieces.
-fn pieces<'a>(metadata: &ArrowReaderMetadata, cells: &'a [WrittenCell], piece_rows: u64) -> Result<Vec<Piece<'a>>> {
+/// Cuts the cells' rows where row groups end.
+fn runs_of_groups<'a>(metadata: &ArrowReaderMetadata, cells: &'a [WrittenCell]) -> Result<Vec<GroupRuns<'a>>> {
     let mut left = cells.iter().map(|cell| (cell, cell.rows.rows)).collect::<VecDeque<_>>();
-    let mut pieces = Vec::new();
+    let mut groups = Vec::new();
     for (group, group_rows) in metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).enumerate()
     {
-        for first_row in (0..group_rows).step_by(piece_rows as usize) {
-            let rows = piece_rows.min(group_rows - first_row);
-            let (mut runs, mut missing) = (Vec::new(), rows);
-            while missing > 0 {
-                let (cell, rows) = left.front_mut().ok_or_else(|| differs("it has more rows"))?;
-                let here = missing.min(*rows);
-                runs.push((*cell, here));
-                (*rows, missing) = (*rows - here, missing - here);
-                if *rows == 0 {
-                    left.pop_front();
-                }
+        let (mut runs, mut missing) = (Vec::new(), group_rows);
+        while missing > 0 {
+            let (cell, rows) = left.front_mut().ok_or_else(|| differs("it has more rows"))?;
+            let here = missing.min(*rows);
+            runs.push((*cell, here));
+            (*rows, missing) = (*rows - here, missing - here);
+            if *rows == 0 {
+                left.pop_front();
             }
-            pieces.push(Piece { group, first_row: first_row as usize, rows: rows as usize, runs });
         }
+        groups.push(GroupRuns { group, runs });
     }
     match left.front() {
         Some((cell, _)) => Err(differs(format!("rows of {} are missing", cell.rows.cell))),
-        None => Ok(pieces),
+        None => Ok(groups),
     }
 }
 
-/// Decodes a piece and checks the keys of its rows, and their order within each cell.
-fn check_piece<'a>(
+/// Decodes a row group and checks the keys of its rows, and their order within each cell.
+fn check_group<'a>(
     file: &File,
     metadata: &ArrowReaderMetadata,
-    expected: &Piece<'a>,
+    expected: &GroupRuns<'a>,
     digests: &RowDigests,
 ) -> Result<Vec<Part<'a>>> {
     let file = file.try_clone().context("open the bundle")?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
-        .with_row_groups(vec![expected.group])
-        .with_row_selection(vec![RowSelector::skip(expected.first_row), RowSelector::select(expected.rows)].into())
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .context("read it")?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let reader =
+        builder.with_row_groups(vec![expected.group]).with_batch_size(BATCH_ROWS).build().context("read it")?;
     let (mut parts, mut runs, mut missing) = (Vec::<Part<'a>>::new(), expected.runs.iter(), 0);
     for rows in reader {
         let rows = rows.context("decode it")?;
@@ -139,7 +118,7 @@ pub(super) fn differs(how: impl Into<String>) -> Error {
         .hint("nothing was uploaded; if it happens again, look at this machine's disk and memory")
 }
 
-/// What was read of a cell in one piece.
+/// What was read of a cell in one row group.
 struct Part<'a> {
     cell: &'a WrittenCell,
     digest: RowDigest,
@@ -238,7 +217,7 @@ mod tests {
     }
 
     /// What is said of a file of two cells, `a` of the times 0 to 9 and `b` of 5 and 6, that has these rows in row groups of
-    /// four instead; empty when it is accepted. Whatever the pieces are, the same is said.
+    /// four instead; empty when it is accepted.
     fn verdict(a: &[i64], b: &[i64]) -> String {
         let digests = RowDigests::default();
         let written = |tenant: &str, times: &[i64], first_row| WrittenCell {
@@ -259,15 +238,11 @@ mod tests {
         writer.write(&rows("a", a)).unwrap();
         writer.write(&rows("b", b)).unwrap();
         writer.close().unwrap();
-        let by = |piece_rows| verify_by(piece_rows, file.path(), &cells, &digests);
-        let said = |piece_rows| by(piece_rows).map_or_else(|error| error.to_string(), |()| String::new());
-        let all = [1, 2, 3, PIECE_ROWS].map(said);
-        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
-        all[0].clone()
+        verify(file.path(), &cells, &digests).map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]
-    fn a_cell_is_checked_over_all_of_its_row_groups_and_pieces() {
+    fn a_cell_is_checked_over_all_of_its_row_groups() {
         assert_eq!(verdict(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[5, 6]), "");
         // Within a row group, and from one to the next.
         assert!(verdict(&[0, 2, 1, 3, 4, 5, 6, 7, 8, 9], &[5, 6]).contains("tenant_id=a are out of order"));
