@@ -5,6 +5,8 @@
 # See query.sh; without a PROXY local files alone.
 import json, os, shutil, statistics, subprocess, sys, tempfile, time, urllib.request
 
+import measure
+
 tier, python, datafusion_cli, duckdb_python, folder, proxy, runs = sys.argv[1:]
 runs = int(runs)
 here = os.path.dirname(os.path.abspath(__file__))
@@ -91,7 +93,9 @@ def ask_local(engine, archive, sql, cache):
     return once, [(more - one) / AGAIN for more, one in zip(often[:2], once)], answer
 
 
-print(f"medians of {runs} runs, DuckDB and DataFusion over S3 without the start of Python; {os.cpu_count()} cores, MinIO on the same machine, 30 ms for each request\n")
+print(f"medians of {runs} runs; {measure.machine()}")
+over_s3 = "; over S3 DataFusion too, from MinIO on the same machine, 30 ms for each request" if proxy else ""
+print(f"DuckDB without the start of Python{over_s3}\n")
 print(f"{'':26}{'engine':22}{'seconds':>8}{'tier = 1':>9}{'CPU s':>7}{'peak MiB':>9}{'LIST':>6}{'GET':>7}{'MiB read':>9}")
 for name, archive, sql, engines in questions:
     found = {}
