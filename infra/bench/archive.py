@@ -19,7 +19,6 @@ def generate(rows, tenants, *formats):
     """Makes a day and returns its path without the ending."""
     day = f"{work}/day"
     subprocess.run([sys.executable, f"{here}/gen_day.py", str(rows), str(tenants), day, *formats], check=True)
-    os.sync()
     return day
 
 
@@ -86,7 +85,6 @@ def beside(rows, runs):
             limit(source)
         for number in range(used):
             shutil.rmtree(f"{work}/out-{number + 1}", ignore_errors=True)
-        os.sync()
 
 
 def growth(all_rows):

@@ -48,7 +48,6 @@ show("lifecycle plan, 10M files all due", median(plan), target="5 s")
 def unbundled():
     shutil.rmtree(f"{work}/large", ignore_errors=True)
     shutil.copytree(f"{data}/large", f"{work}/large")
-    os.sync()
 
 
 apply = [tier, "lifecycle", "apply", "--archive", f"{work}/large", "--config", rules, "--now", NOW, "--yes",
