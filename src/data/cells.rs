@@ -36,12 +36,18 @@ impl Cells {
 pub struct CellNumbers {
     hasher: RandomState,
     met: HashTable<Met>,
+    /// Their keys, each event type before its tenant: those of 20,000 cells stay in the cache.
+    keys: Vec<u8>,
 }
 
 struct Met {
     hash: u64,
-    cell: Partition,
+    date: Date,
     number: u32,
+    /// Where its keys begin.
+    start: usize,
+    event_type_length: u8,
+    tenant_length: u8,
 }
 
 impl CellNumbers {
@@ -52,19 +58,56 @@ impl CellNumbers {
         hasher.write(tenant.as_bytes());
         hasher.write_i32(i32::from(date.year()) << 16 | i32::from(date.month()) << 8 | i32::from(date.day()));
         let hash = hasher.finish();
-        let is_it = |Met { cell, .. }: &Met| {
-            cell.date == date
-                && same(cell.tenant_id.as_str().as_bytes(), tenant.as_bytes())
-                && same(cell.event_type.as_str().as_bytes(), event_type.as_bytes())
+        let is_it = |met: &Met| {
+            let (met_type, after) = self.keys[met.start..].split_at(met.event_type_length.into());
+            met.date == date
+                && same(&after[..met.tenant_length.into()], tenant.as_bytes())
+                && same(met_type, event_type.as_bytes())
         };
         if let Some(met) = self.met.find(hash, is_it) {
             return Ok(met.number);
         }
         let event_type = Key::parse(event_type).map_err(|bad| (true, bad))?;
         let tenant_id = Key::parse(tenant).map_err(|bad| (false, bad))?;
-        let cell = Partition { tenant_id, event_type, date };
-        let number = cells.number(cell.clone());
-        self.met.insert_unique(hash, Met { hash, cell, number }, |met| met.hash);
+        let length = |key: &Key| u8::try_from(key.as_str().len()).expect("a key is shorter than a folder's name");
+        let met = Met {
+            hash,
+            date,
+            start: self.keys.len(),
+            event_type_length: length(&event_type),
+            tenant_length: length(&tenant_id),
+            number: 0,
+        };
+        self.keys.extend([&event_type, &tenant_id].into_iter().flat_map(|key| key.as_str().bytes()));
+        let number = cells.number(Partition { tenant_id, event_type, date });
+        self.met.insert_unique(hash, Met { number, ..met }, |met| met.hash);
         Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_told_apart_by_each_key_and_bad_keys_have_no_number() {
+        let (cells, mut thread, mut other) = (Cells::default(), CellNumbers::default(), CellNumbers::default());
+        let (day, next) = (Date::constant(2026, 8, 24), Date::constant(2026, 8, 25));
+        let long = "x".repeat(200);
+        // Two that are one when their keys are written together, among them.
+        let keys = [(day, "ab", "c"), (day, "a", "bc"), (next, "a", "bc"), (day, "a", &long), (day, &long, "a")];
+        for round in 0..2 {
+            for (number, (date, event_type, tenant)) in (0..).zip(keys) {
+                assert_eq!(thread.number(&cells, date, event_type, tenant), Ok(number), "round {round}");
+            }
+        }
+        for (number, (date, event_type, tenant)) in (0..).zip(keys).collect::<Vec<_>>().into_iter().rev() {
+            assert_eq!(other.number(&cells, date, event_type, tenant), Ok(number));
+        }
+        assert_eq!(thread.number(&cells, day, "", "a"), Err((true, BadKey::Empty)));
+        assert_eq!(thread.number(&cells, day, "a", &"x".repeat(201)), Err((false, BadKey::TooLong)));
+        assert_eq!(cells.all().len(), keys.len());
+        let Partition { tenant_id, event_type, date } = &cells.all()[1];
+        assert_eq!((date, event_type.as_str(), tenant_id.as_str()), (&day, "a", "bc"));
     }
 }

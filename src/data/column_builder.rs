@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, TimestampMicrosecondBuilder};
+use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, TimestampMicrosecondBuilder};
 
 use super::row::Stored;
 use super::text_builder::TextBuilder;
@@ -12,7 +12,13 @@ use crate::model::ColumnType;
 
 /// The values of one column. Those of a new column are of several types, or texts; each fits the column's type, which was
 /// chosen from them.
-pub enum ColumnBuilder {
+pub struct ColumnBuilder {
+    values: Values,
+    /// So many are in `values`, nulls among them.
+    rows: usize,
+}
+
+enum Values {
     Bool(BooleanBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
@@ -22,32 +28,36 @@ pub enum ColumnBuilder {
 
 impl ColumnBuilder {
     pub fn new(column_type: ColumnType, rows: usize) -> Self {
-        match column_type {
-            ColumnType::Boolean => Self::Bool(BooleanBuilder::with_capacity(rows)),
-            ColumnType::BigInt => Self::Int(Int64Builder::with_capacity(rows)),
-            ColumnType::Double => Self::Float(Float64Builder::with_capacity(rows)),
-            ColumnType::Timestamp => Self::Time(TimestampMicrosecondBuilder::with_capacity(rows)),
-            ColumnType::Varchar => Self::Text(TextBuilder::new(rows)),
-        }
+        let values = match column_type {
+            ColumnType::Boolean => Values::Bool(BooleanBuilder::with_capacity(rows)),
+            ColumnType::BigInt => Values::Int(Int64Builder::with_capacity(rows)),
+            ColumnType::Double => Values::Float(Float64Builder::with_capacity(rows)),
+            ColumnType::Timestamp => Values::Time(TimestampMicrosecondBuilder::with_capacity(rows)),
+            ColumnType::Varchar => Values::Text(TextBuilder::new(rows)),
+        };
+        ColumnBuilder { values, rows: 0 }
     }
 
     /// Appends the value of `row`, and nulls for the rows that had none.
     pub fn append(&mut self, row: usize, value: Stored<'_>) {
-        self.pad(row);
-        match (self, value) {
-            (Self::Text(builder), Stored::Text(value)) => builder.append(value),
-            (Self::Bool(builder), Stored::Bool(value)) => builder.append_value(value),
-            (Self::Int(builder), Stored::Int(value)) => builder.append_value(value),
-            (Self::Float(builder), Stored::Float(value)) => builder.append_value(value),
-            (Self::Time(builder), Stored::Time(value)) => builder.append_value(value),
-            (Self::Float(builder), Stored::Int(value)) => builder.append_value(value as f64),
-            (Self::Text(builder), Stored::Int(value)) => builder.append(Scalar::Int(value).text().as_bytes()),
-            (Self::Text(builder), Stored::Float(value)) => builder.append(Scalar::Float(value).text().as_bytes()),
-            (Self::Text(builder), Stored::Bool(value)) => builder.append(Scalar::Bool(value).text().as_bytes()),
-            (Self::Text(builder), Stored::Time(value)) => builder.append(Scalar::Time(value).text().as_bytes()),
+        if row > self.rows {
+            self.pad(row);
+        }
+        self.rows += 1;
+        match (&mut self.values, value) {
+            (Values::Text(builder), Stored::Text(value)) => builder.append(value),
+            (Values::Bool(builder), Stored::Bool(value)) => builder.append_value(value),
+            (Values::Int(builder), Stored::Int(value)) => builder.append_value(value),
+            (Values::Float(builder), Stored::Float(value)) => builder.append_value(value),
+            (Values::Time(builder), Stored::Time(value)) => builder.append_value(value),
+            (Values::Float(builder), Stored::Int(value)) => builder.append_value(value as f64),
+            (Values::Text(builder), Stored::Int(value)) => builder.append(Scalar::Int(value).text().as_bytes()),
+            (Values::Text(builder), Stored::Float(value)) => builder.append(Scalar::Float(value).text().as_bytes()),
+            (Values::Text(builder), Stored::Bool(value)) => builder.append(Scalar::Bool(value).text().as_bytes()),
+            (Values::Text(builder), Stored::Time(value)) => builder.append(Scalar::Time(value).text().as_bytes()),
             // As it was written.
-            (Self::Bool(builder), Stored::Text(text)) => builder.append_option(utf8(text).and_then(bool_of)),
-            (Self::Float(builder), Stored::Text(text)) => {
+            (Values::Bool(builder), Stored::Text(text)) => builder.append_option(utf8(text).and_then(bool_of)),
+            (Values::Float(builder), Stored::Text(text)) => {
                 builder.append_option(utf8(text).and_then(|text| text.parse().ok()));
             }
             _ => unreachable!("a column's type is chosen from its values"),
@@ -55,40 +65,29 @@ impl ColumnBuilder {
     }
 
     /// Appends nulls up to so many rows.
-    #[inline]
     fn pad(&mut self, rows: usize) {
-        let missing = rows - self.len();
-        // To a builder none is a reason to remember which rows are null.
-        if missing == 0 {
-            return;
-        }
-        match self {
-            Self::Bool(builder) => builder.append_nulls(missing),
-            Self::Int(builder) => builder.append_nulls(missing),
-            Self::Float(builder) => builder.append_nulls(missing),
-            Self::Text(builder) => builder.append_nulls(missing),
-            Self::Time(builder) => builder.append_nulls(missing),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Bool(builder) => builder.len(),
-            Self::Int(builder) => builder.len(),
-            Self::Float(builder) => builder.len(),
-            Self::Text(builder) => builder.len(),
-            Self::Time(builder) => builder.len(),
+        let missing = rows - self.rows;
+        self.rows = rows;
+        match &mut self.values {
+            Values::Bool(builder) => builder.append_nulls(missing),
+            Values::Int(builder) => builder.append_nulls(missing),
+            Values::Float(builder) => builder.append_nulls(missing),
+            Values::Text(builder) => builder.append_nulls(missing),
+            Values::Time(builder) => builder.append_nulls(missing),
         }
     }
 
     pub fn finish(mut self, rows: usize) -> Result<ArrayRef> {
-        self.pad(rows);
-        Ok(match self {
-            Self::Bool(mut builder) => Arc::new(builder.finish()),
-            Self::Int(mut builder) => Arc::new(builder.finish()),
-            Self::Float(mut builder) => Arc::new(builder.finish()),
-            Self::Text(builder) => Arc::new(builder.finish()?),
-            Self::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
+        // To a builder none is a reason to remember which rows are null.
+        if rows > self.rows {
+            self.pad(rows);
+        }
+        Ok(match self.values {
+            Values::Bool(mut builder) => Arc::new(builder.finish()),
+            Values::Int(mut builder) => Arc::new(builder.finish()),
+            Values::Float(mut builder) => Arc::new(builder.finish()),
+            Values::Text(builder) => Arc::new(builder.finish()?),
+            Values::Time(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
         })
     }
 }

@@ -147,6 +147,8 @@ fn plain<W: Write + Send>(file: &SerializedFileWriter<W>, schema: SchemaRef) -> 
 
 /// Adds the row groups of `plain`, which has no codec, to `file`.
 fn compress_groups<W: Write + Send>(mut plain: ArrowWriter<Vec<u8>>, file: &mut SerializedFileWriter<W>) -> Result<()> {
+    let expected = plain.in_progress_size();
+    plain.inner_mut().reserve(expected);
     plain.flush()?;
     plain.sync()?;
     let bytes = Arc::new(Bytes::from(std::mem::take(plain.inner_mut())));

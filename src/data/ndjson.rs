@@ -27,8 +27,8 @@ pub fn decode<'a>(
         }
         records += 1;
         // No text is longer without its escapes.
-        if unescaped.len() < line.len() {
-            unescaped.resize(line.len(), 0);
+        if unescaped.len() < line.len() + json_line::SPARE_BYTES {
+            unescaped.resize(line.len() + json_line::SPARE_BYTES, 0);
         }
         let mut fields = memory.reuse();
         let outcome = read_object(line, &mut unescaped, builder, &mut fields).map_err(Refused::from);

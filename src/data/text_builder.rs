@@ -24,7 +24,7 @@ impl TextBuilder {
         TextBuilder { rows, offsets, bytes: Vec::new(), valid: NullBufferBuilder::new(rows) }
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.offsets.len() - 1
     }
 
