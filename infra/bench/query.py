@@ -48,7 +48,7 @@ register = f"""CREATE EXTERNAL TABLE events (event_id VARCHAR, ts TIMESTAMP, use
 
 # How often a process is asked again, of which the average counts. What the first question takes, which is taken off, can
 # differ by more than a later one takes.
-AGAIN = 20
+AGAIN = 60
 
 
 def ask(engine, archive, sql, cache, again=0):

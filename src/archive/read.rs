@@ -260,26 +260,21 @@ impl Decoder<'_> {
             Refused::Record(why) => why,
             Refused::Run(error) => return Err(error).with_context(|| format!("read {name} line {}", unfit.line)),
         };
-        let mut letter = dead_letter(name, unfit.line, unfit.raw, why);
-        letter.truncated = unfit.is_truncated;
-        if let Some(header) = unfit.header {
-            letter.format = RecordFormat::Csv;
-            letter.header = Some(header.line.clone());
-        }
-        self.dead.add(input, &letter)
+        let letter = dead_letter(name, unfit.line, unfit.raw, unfit.header, why);
+        self.dead.add(input, &DeadLetter { truncated: unfit.is_truncated, ..letter })
     }
 }
 
-/// A dead letter of an NDJSON record; bytes that are no text are kept as hex.
-pub(super) fn dead_letter(file: &str, line: u64, raw: &[u8], why: Rejection) -> DeadLetter {
+/// A dead letter of a record, of CSV if there is a header; bytes that are no text are kept as hex.
+pub(super) fn dead_letter(file: &str, line: u64, raw: &[u8], header: Option<&Header>, why: Rejection) -> DeadLetter {
     let text = std::str::from_utf8(raw);
     DeadLetter {
         file: file.to_owned(),
         line,
         reason: why.reason,
         detail: why.detail,
-        format: RecordFormat::Ndjson,
-        header: None,
+        format: header.map_or(RecordFormat::Ndjson, |_| RecordFormat::Csv),
+        header: header.map(|header| header.line.clone()),
         raw: text.map_or_else(|_| hex(raw), str::to_owned),
         raw_is_hex: text.is_err(),
         truncated: false,

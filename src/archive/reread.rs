@@ -4,6 +4,7 @@
 //! exports are read a second time instead. Rows of the hot tier may have changed by then; they are taken from the run's
 //! own buffer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use tokio::runtime::Handle;
@@ -19,7 +20,7 @@ use crate::data::rows::{Rejection, export_and_line};
 use crate::error::{Context, Error, Result};
 use crate::exports::source::{self, Digest};
 use crate::exports::{Export, Format, next_block};
-use crate::model::{DeadLetter, Reason, RecordFormat, Schema};
+use crate::model::{DeadLetter, Reason, Schema};
 
 /// The refused records of one input, by line.
 pub(super) type Lines<'a> = BTreeMap<u64, &'a Refused>;
@@ -50,7 +51,7 @@ pub fn refused(
             }
             Input::Hot(day) => hot::letters_of(decoded, schema, &lines, |record, raw| {
                 let (_, line) = export_and_line(record.order);
-                decoded.dead.add(number, &dead_letter(day.name(), line, raw, why(record)))
+                decoded.dead.add(number, &dead_letter(day.name(), line, raw, None, why(record)))
             })?,
             Input::Export(export) => {
                 let read = &decoded.inputs[number as usize];
@@ -93,14 +94,8 @@ fn reread(
     let mut keep = |line, raw: &[u8], header: Option<&Header>| {
         let Some(record) = lines.get(&line) else { return Ok(()) };
         found += 1;
-        let letter = |raw| dead_letter(&export.stamp.path, line, raw, why(record));
-        match header {
-            Some(header) => {
-                let letter = letter(&header.to_line(raw));
-                take(DeadLetter { format: RecordFormat::Csv, header: Some(header.line.clone()), ..letter })
-            }
-            None => take(letter(raw)),
-        }
+        let raw = header.map_or(Cow::Borrowed(raw), |header| Cow::Owned(header.to_line(raw)));
+        take(dead_letter(&export.stamp.path, line, &raw, header, why(record)))
     };
     match export.format {
         Format::Ndjson => {

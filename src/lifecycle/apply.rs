@@ -1,4 +1,5 @@
-//! Does what a plan says, one commit for each portion of an action's files: memory is that of a portion.
+//! Does what a plan says, one commit for each portion of an action's files: memory is that of a portion, or of two whose
+//! bundles are being made.
 //!
 //! # Crash
 //! Objects are complete and confirmed by the store before the commit that names them, so a kill leaves orphans and
@@ -8,11 +9,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use futures::future::OptionFuture;
+use futures::stream::{self, FuturesOrdered};
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::decide::Planning;
 use super::plan::{Action, ActionKind, Plan};
@@ -31,6 +34,10 @@ use crate::store::Layout;
 /// Objects moved in place by one commit: a query that reads one meanwhile is refused by the store, so the time between
 /// the first move and the commit is kept short.
 const IN_PLACE_PER_COMMIT: usize = 500;
+
+/// Bundles in the making at a time. Of one the last column of a row group keeps one core busy, its bytes are read back by
+/// one, and while the store takes it there is nothing to do: another fills that time.
+const BUNDLES_AT_ONCE: usize = 2;
 
 /// The tag by which a bucket's rule finds what it is to move.
 pub const CLASS_TAG: &str = "tier-class";
@@ -69,22 +76,38 @@ pub async fn apply(ctx: &Ctx, planning: Planning<'_>, planned: &Snapshot, plan: 
         base_version: newest.version(),
         next_file: Arc::new(AtomicUsize::new(0)),
         next_pack: AtomicUsize::new(0),
+        may_bundle: Semaphore::new(BUNDLES_AT_ONCE),
         task: ctx.progress.task("move", Unit::Bytes, Some(total)),
     };
     let mut report = ApplyReport { simulated: ctx.store.classes().is_simulated(), ..ApplyReport::default() };
+    let mut bundling = FuturesOrdered::new();
     for (index, action) in plan.actions.iter().enumerate() {
         ctx.stop.check()?;
-        let phrase = || format!("{} of {}", action.what(), action.month.strftime("%Y-%m"));
         let take = async |portion| {
-            newest = run.portion(newest.clone(), action, portion, &mut report).await?;
+            let ActionKind::Bundle { class, .. } = action.kind else {
+                let done = run.portion(newest.clone(), action, portion, &mut report).await;
+                newest = done.with_context(|| phrase(action))?;
+                return Ok(());
+            };
+            bundling.push_back(run.bundles(newest.clone(), action, class, portion));
+            if bundling.len() == BUNDLES_AT_ONCE {
+                newest = run.commit_bundles(newest.clone(), &mut bundling, &mut report).await?;
+            }
             Ok(())
         };
-        taken::portions(planning, planned, plan, index, take).await.with_context(phrase)?;
+        taken::portions(planning, planned, plan, index, take).await?;
         report.one_off_usd += action.gate.one_off;
         report.monthly_saving_usd += action.gate.monthly_saving();
     }
+    while !bundling.is_empty() {
+        newest = run.commit_bundles(newest, &mut bundling, &mut report).await?;
+    }
     report.version = newest.version();
     Ok(report)
+}
+
+fn phrase(action: &Action) -> String {
+    format!("{} of {}", action.what(), action.month.strftime("%Y-%m"))
 }
 
 struct Run<'a> {
@@ -95,10 +118,22 @@ struct Run<'a> {
     base_version: u64,
     next_file: Arc<AtomicUsize>,
     next_pack: AtomicUsize,
+    /// Of [`BUNDLES_AT_ONCE`].
+    may_bundle: Semaphore,
     task: Arc<dyn Task>,
 }
 
-impl Run<'_> {
+/// A portion whose bundles are on the store and not yet committed.
+struct Bundled<'a> {
+    action: &'a Action,
+    pack: PackBuilder,
+    change: Change,
+    /// Files that an earlier run of the plan has bundled.
+    already_done: u64,
+}
+
+impl<'a> Run<'a> {
+    /// Of an action that makes no bundles.
     async fn portion(
         &self,
         newest: Snapshot,
@@ -107,61 +142,67 @@ impl Run<'_> {
         report: &mut ApplyReport,
     ) -> Result<Snapshot> {
         let mut live = Live::of(&newest, &portion.lists).await?;
-        match &action.kind {
-            ActionKind::Bundle { class, .. } => self.bundle(newest, action.month, *class, portion, live, report).await,
-            ActionKind::InPlace { class } => {
-                let mut newest = newest;
-                for some in portion.lists.iter().flat_map(|list| list.chunks(IN_PLACE_PER_COMMIT)) {
-                    newest = self.in_place(newest, *class, some, &mut live, report).await?;
-                }
-                Ok(newest)
-            }
-            ActionKind::Expire => self.expire(newest, portion, live, report).await,
+        let ActionKind::InPlace { class } = action.kind else {
+            return self.expire(newest, portion, live, report).await;
+        };
+        let mut newest = newest;
+        for some in portion.lists.iter().flat_map(|list| list.chunks(IN_PLACE_PER_COMMIT)) {
+            newest = self.in_place(newest, class, some, &mut live, report).await?;
         }
+        Ok(newest)
     }
 
-    async fn bundle(
+    /// Builds the bundles of a portion and puts them on the store.
+    async fn bundles(
         &self,
         newest: Snapshot,
-        month: Date,
+        action: &'a Action,
         class: StorageClass,
         portion: Portion,
-        mut live: Live,
-        report: &mut ApplyReport,
-    ) -> Result<Snapshot> {
+    ) -> Result<Bundled<'a>> {
+        let mut live = Live::of(&newest, &portion.lists).await?;
         let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
         let mut change = self.change("replace");
-        let mut keep = |placed: Placed| {
-            let Placed { mut new, packed, members } = placed;
+        let due = (portion.first..).zip(&portion.lists).filter_map(|(bucket, bundle)| {
+            if live.is_done(bundle) {
+                return None;
+            }
+            let (newest, members) = (&newest, live.take(bundle));
+            Some(async move {
+                let members = members?;
+                let _turn = self.may_bundle.acquire().await.context("wait to bundle")?;
+                self.ctx.stop.check()?;
+                let built = self.build(newest, action.month, bucket, class, &members).await?;
+                self.place(built, class, members).await
+            })
+        });
+        let mut placed = stream::iter(due).buffered(BUNDLES_AT_ONCE);
+        while let Some(Placed { mut new, packed, members }) = placed.try_next().await.with_context(|| phrase(action))? {
             new.file.pack = Some(pack.add(&packed)?);
-            let bytes = members.iter().map(|member| member.file.size_bytes).sum();
-            report.bundles += 1;
-            report.cells_bundled += members.len() as u64;
-            report.bytes_after += new.file.size_bytes;
-            report.bytes_before += bytes;
-            self.task.advance(bytes);
+            self.task.advance(members.iter().map(|member| member.file.size_bytes).sum());
             change.add.push(new);
             change.remove.extend(members);
-            Ok::<_, Error>(())
-        };
-        let (mut already_done, mut placing) = (0, None);
-        for (bucket, bundle) in (portion.first..).zip(portion.lists) {
-            if live.is_done(&bundle) {
-                already_done += bundle.len() as u64;
-                continue;
-            }
-            self.ctx.stop.check()?;
-            let members = live.take(bundle.iter())?;
-            // The store takes the last bundle while this one is built.
-            let last = OptionFuture::from(placing.take());
-            let (built, last) = tokio::join!(self.build(&newest, month, bucket, class, &members), last);
-            last.transpose()?.map_or(Ok(()), &mut keep)?;
-            placing = Some(Box::pin(self.place(built?, class, members)));
         }
-        let last = OptionFuture::from(placing).await;
-        last.transpose()?.map_or(Ok(()), &mut keep)?;
+        let files = portion.lists.iter().map(Vec::len).sum::<usize>();
+        Ok(Bundled { action, pack, already_done: (files - change.remove.len()) as u64, change })
+    }
+
+    /// Waits for the first of these portions and commits it.
+    async fn commit_bundles(
+        &self,
+        newest: Snapshot,
+        bundling: &mut FuturesOrdered<impl Future<Output = Result<Bundled<'a>>>>,
+        report: &mut ApplyReport,
+    ) -> Result<Snapshot> {
+        let Some(Bundled { action, pack, change, already_done }) = bundling.try_next().await? else {
+            return Ok(newest);
+        };
         report.already_done += already_done;
-        self.commit(newest, pack, change, report).await
+        report.bundles += change.add.len() as u64;
+        report.cells_bundled += change.remove.len() as u64;
+        report.bytes_after += change.add.iter().map(|new| new.file.size_bytes).sum::<u64>();
+        report.bytes_before += change.remove.iter().map(|member| member.file.size_bytes).sum::<u64>();
+        self.commit(newest, pack, change, report).await.with_context(|| phrase(action))
     }
 
     /// Puts a bundle where it belongs.
