@@ -1,5 +1,5 @@
-//! Does what a plan says, one commit for each portion of an action's files: memory is that of a portion, or of two whose
-//! bundles are being made.
+//! Does what a plan says, one commit for each portion of an action's files: memory is that of a portion, or of two
+//! small ones whose bundles are being made.
 //!
 //! # Crash
 //! Objects are complete and confirmed by the store before the commit that names them, so a kill leaves orphans and
@@ -35,9 +35,12 @@ use crate::store::Layout;
 /// the first move and the commit is kept short.
 const IN_PLACE_PER_COMMIT: usize = 500;
 
-/// Bundles in the making at a time. Of one the last column of a row group keeps one core busy, its bytes are read back by
-/// one, and while the store takes it there is nothing to do: another fills that time.
+/// Bundles in the making at a time, at most. Of one the last column of a row group keeps one core busy, its bytes are read
+/// back by one, and while the store takes it there is nothing to do: another fills that time.
 const BUNDLES_AT_ONCE: usize = 2;
+
+/// A portion of more files is committed before the next is looked for.
+const FILES_BESIDE_OTHERS: usize = 8_192;
 
 /// The tag by which a bucket's rule finds what it is to move.
 pub const CLASS_TAG: &str = "tier-class";
@@ -89,8 +92,11 @@ pub async fn apply(ctx: &Ctx, planning: Planning<'_>, planned: &Snapshot, plan: 
                 newest = done.with_context(|| phrase(action))?;
                 return Ok(());
             };
+            // Lists of more files do not wait for each other in memory: two of 32,000 took 540 MiB instead of 290.
+            let files = portion.lists.iter().map(Vec::len).sum::<usize>();
+            let at_once = if files > FILES_BESIDE_OTHERS { 1 } else { BUNDLES_AT_ONCE };
             bundling.push_back(run.bundles(newest.clone(), action, class, portion));
-            if bundling.len() == BUNDLES_AT_ONCE {
+            while bundling.len() >= at_once {
                 newest = run.commit_bundles(newest.clone(), &mut bundling, &mut report).await?;
             }
             Ok(())
@@ -163,11 +169,12 @@ impl<'a> Run<'a> {
         let mut live = Live::of(&newest, &portion.lists).await?;
         let mut pack = PackBuilder::new(self.layout.pack(self.next_pack()));
         let mut change = self.change("replace");
-        let due = (portion.first..).zip(&portion.lists).filter_map(|(bucket, bundle)| {
-            if live.is_done(bundle) {
+        let files = portion.lists.iter().map(Vec::len).sum::<usize>();
+        let due = (portion.first..).zip(portion.lists).filter_map(|(bucket, bundle)| {
+            if live.is_done(&bundle) {
                 return None;
             }
-            let (newest, members) = (&newest, live.take(bundle));
+            let (newest, members) = (&newest, live.take(&bundle));
             Some(async move {
                 let members = members?;
                 let _turn = self.may_bundle.acquire().await.context("wait to bundle")?;
@@ -183,7 +190,6 @@ impl<'a> Run<'a> {
             change.add.push(new);
             change.remove.extend(members);
         }
-        let files = portion.lists.iter().map(Vec::len).sum::<usize>();
         Ok(Bundled { action, pack, already_done: (files - change.remove.len()) as u64, change })
     }
 
