@@ -27,8 +27,9 @@ pub fn decode<'a>(
         }
         records += 1;
         // No text is longer without its escapes.
-        if unescaped.len() < line.len() + json_line::SPARE_BYTES {
-            unescaped.resize(line.len() + json_line::SPARE_BYTES, 0);
+        let room = line.len() + json_line::SPARE_BYTES;
+        if unescaped.len() < room {
+            unescaped.resize(room, 0);
         }
         let mut fields = memory.reuse();
         let outcome = read_object(line, &mut unescaped, builder, &mut fields).map_err(Refused::from);
