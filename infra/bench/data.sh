@@ -1,9 +1,10 @@
 # What query.sh and rest.sh ask and work on; to be sourced. It is made once in $TIER_BENCH_DATA, by default
-# ~/.cache/tier/bench-query (1 GB):
+# ~/.cache/tier/bench-query (1.2 GB):
 #
 #   cells     a year of 5 types x 20 tenants, 200 rows a day each: 36,500 files
 #   bundles   the same, merged by month into a class that can be read at once
-#   large     8,000,000 rows in 40 files
+#   large     8,000,000 rows of a month in 40 files
+#   months    8,160,000 rows of four months in 480 files
 #
 # After build.sh and its build. Sets data, tier, and python with numpy, DuckDB and DataFusion.
 data=${TIER_BENCH_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/tier/bench-query}
@@ -28,6 +29,7 @@ archive() { # NAME DAYS TYPES TENANTS ROWS
 }
 archive cells 365 5 20 200
 archive large 10 2 2 200000
+archive months 120 2 2 17000
 printf '[[lifecycle.rules]]\nafter = "1d"\nclass = "GLACIER_IR"\nlayout = "bundle"\n' >"$data/bundles.toml"
 if [[ ! -d $data/bundles ]]; then
     rm -rf "$data/bundles.new"

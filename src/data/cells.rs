@@ -70,17 +70,11 @@ impl CellNumbers {
         let event_type = Key::parse(event_type).map_err(|bad| (true, bad))?;
         let tenant_id = Key::parse(tenant).map_err(|bad| (false, bad))?;
         let length = |key: &Key| u8::try_from(key.as_str().len()).expect("a key is shorter than a folder's name");
-        let met = Met {
-            hash,
-            date,
-            start: self.keys.len(),
-            event_type_length: length(&event_type),
-            tenant_length: length(&tenant_id),
-            number: 0,
-        };
+        let (event_type_length, tenant_length, start) = (length(&event_type), length(&tenant_id), self.keys.len());
         self.keys.extend([&event_type, &tenant_id].into_iter().flat_map(|key| key.as_str().bytes()));
         let number = cells.number(Partition { tenant_id, event_type, date });
-        self.met.insert_unique(hash, Met { number, ..met }, |met| met.hash);
+        let met = Met { hash, date, number, start, event_type_length, tenant_length };
+        self.met.insert_unique(hash, met, |met| met.hash);
         Ok(number)
     }
 }

@@ -204,15 +204,15 @@ impl<'a> Parser<'a> {
         let (mut at, mut length) = (start, 0);
         loop {
             // Of zeros beyond the line's end, which are control characters: no text ends among them.
-            let mut last = [0; 2 * BLOCK];
-            let from: &[u8; 2 * BLOCK] = match bytes[at..].first_chunk() {
+            let mut last = [0; SPARE_BYTES];
+            let from: &[u8; SPARE_BYTES] = match bytes[at..].first_chunk() {
                 Some(from) => from,
                 None => {
                     last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
                     &last
                 }
             };
-            let to: &mut [u8; 2 * BLOCK] = self.unescaped[length..].first_chunk_mut().ok_or(Unusual)?;
+            let to: &mut [u8; SPARE_BYTES] = self.unescaped[length..].first_chunk_mut().ok_or(Unusual)?;
             let (mut specials, mut read, mut written) = (specials(from), 0, 0);
             while read < BLOCK {
                 let special = specials.trailing_zeros() as usize;
@@ -268,7 +268,7 @@ impl<'a> Parser<'a> {
 /// Where [`BLOCK`] bytes have a quote, a backslash or a control character: the first of them in the lowest bit. A loop over
 /// flags of equal size, which compilers turn into vectors, and a multiplication that moves the flags of eight bytes together.
 #[inline]
-fn specials(bytes: &[u8; 2 * BLOCK]) -> u64 {
+fn specials(bytes: &[u8; SPARE_BYTES]) -> u64 {
     const TOGETHER: u64 = 0x0102_0408_1020_4080;
     let is_special = |byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
     let flags: [u8; BLOCK] = std::array::from_fn(|at| is_special(bytes[at]));
@@ -435,7 +435,7 @@ mod tests {
     fn it_agrees_with_the_general_parser_on_every_text() {
         // Every pair of bytes that ends or changes a text, at every place of a step and of a block.
         let parts = ["\\\\", "\\\"", "\\n", "a", "é", "\\/", "{", ",", ":", "}"];
-        for length in 0..2 * BLOCK {
+        for length in 0..SPARE_BYTES {
             for first in parts {
                 for second in parts {
                     let line = format!("{{\"k\":\"{}{first}{second}b\"}}", "x".repeat(length));

@@ -2,20 +2,23 @@
 //!
 //! # Cost
 //! Each leaf is read once, and once more where it may hold a tenant's month that fills more than one bundle. In memory are
-//! one leaf and, of months that share leaves, a sum for each tenant.
+//! a leaf for each core and, of months that share leaves, a sum for each tenant.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::Included;
+use std::thread;
 
 use futures::TryStreamExt;
+use futures::stream::TryChunksError;
 use jiff::civil::Date;
 
 use super::decide::{Decider, Fate, Group, Keys, Planning, weigh};
 use super::layout::{self, Cell, Part, TenantMonth};
 use super::plan::{Action, ActionKind, BundleAction, Key, Laid, Plan, Reason, Sum};
-use crate::catalog::{LeafRef, LeafTable, LiveFile, Snapshot};
-use crate::data::pack;
-use crate::error::Result;
+use crate::catalog::{LeafFile, LeafRef, LeafTable, LiveFile, Snapshot};
+use crate::data::{pack, threads};
+use crate::error::{Error, Result};
 use crate::model::{DataFile, FileView, StorageClass};
 
 /// Bundles whose packs are read together: a footer each.
@@ -25,7 +28,7 @@ const PACKS_AT_ONCE: usize = 256;
 pub async fn plan(planning: Planning<'_>, snapshot: &Snapshot) -> Result<Plan> {
     let mut planner = Planner::new(planning);
     for leaves in spans(&snapshot.root().leaves) {
-        each(&Decider::new(planning), snapshot, leaves.clone(), |file, keys| planner.add(file, keys)).await?;
+        planner.add_leaves(snapshot, leaves.clone()).await?;
         let split = planner.split();
         if !split.is_empty() {
             let may_hold = |leaf: &LeafRef| {
@@ -42,7 +45,7 @@ pub async fn plan(planning: Planning<'_>, snapshot: &Snapshot) -> Result<Plan> {
 /// The same, of files at hand. Bundles among them stay where rules name types or tenants.
 pub fn plan_files(planning: Planning<'_>, files: &[LiveFile]) -> Plan {
     let mut planner = Planner::new(planning);
-    files.iter().for_each(|live| planner.add(&FileView::from(&live.file), None));
+    files.iter().for_each(|live| planner.sums.add(&mut planner.decider, &FileView::from(&live.file), None));
     if !planner.split().is_empty() {
         files.iter().for_each(|live| planner.add_cell(&FileView::from(&live.file)));
     }
@@ -125,6 +128,11 @@ impl Single {
         self.part.add(part);
     }
 
+    fn absorb(&mut self, other: Single) {
+        self.rules.extend(other.rules);
+        self.part.add(&other.part);
+    }
+
     fn action(self, decider: &Decider<'_>, month: Date, kind: ActionKind) -> Action {
         let Single { rules, part: Part { files, bytes, digest, gate, .. } } = self;
         let rules = rules.into_iter().map(|rule| decider.rule_name(rule)).collect();
@@ -147,33 +155,20 @@ struct Share {
     cells: Option<BTreeMap<Cell, Part>>,
 }
 
-struct Planner<'a> {
-    decider: Decider<'a>,
+/// What of the files so far goes the same way.
+#[derive(Default)]
+struct Sums {
     open: BTreeMap<Group, Open>,
     in_place: BTreeMap<(Date, StorageClass), Single>,
     expire: BTreeMap<Date, Single>,
     stays: BTreeMap<Reason, Sum>,
-    bundling: Vec<(Key, Action)>,
-    groups: BTreeMap<Group, Vec<Laid>>,
 }
 
-impl<'a> Planner<'a> {
-    fn new(planning: Planning<'a>) -> Self {
-        Planner {
-            decider: Decider::new(planning),
-            open: BTreeMap::new(),
-            in_place: BTreeMap::new(),
-            expire: BTreeMap::new(),
-            stays: BTreeMap::new(),
-            bundling: Vec::new(),
-            groups: BTreeMap::new(),
-        }
-    }
-
-    fn add(&mut self, file: &FileView<'_>, keys: Option<&Keys>) {
+impl Sums {
+    fn add(&mut self, decider: &mut Decider<'_>, file: &FileView<'_>, keys: Option<&Keys>) {
         let month = file.dates.min.first_of_month();
-        match self.decider.fate(file, keys) {
-            Fate::Stays(reason) => self.stay(reason, 1, file.size_bytes),
+        match decider.fate(file, keys) {
+            Fate::Stays(reason) => self.stay(reason, Sum { files: 1, size_bytes: file.size_bytes }),
             Fate::Expires { rule, gate, .. } => {
                 self.expire.entry(month).or_default().add(rule, &Part::of(file, gate));
             }
@@ -181,7 +176,7 @@ impl<'a> Planner<'a> {
                 self.in_place.entry((month, class)).or_default().add(rule, &Part::of(file, gate));
             }
             Fate::Joins { rule, group } => {
-                let part = Part::of(file, self.decider.judge.join(file));
+                let part = Part::of(file, decider.judge.join(file));
                 let open = self.open.entry(group).or_default();
                 open.rules.insert(rule);
                 match open.tenants.get_mut(file.tenants.min) {
@@ -194,16 +189,77 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn stay(&mut self, reason: Reason, files: u64, size_bytes: u64) {
+    fn stay(&mut self, reason: Reason, more: Sum) {
         let sum = self.stays.entry(reason).or_default();
-        sum.files += files;
-        sum.size_bytes += size_bytes;
+        sum.files += more.files;
+        sum.size_bytes += more.size_bytes;
+    }
+
+    /// Those of other files.
+    fn absorb(&mut self, other: Sums) {
+        for (group, Open { rules, tenants }) in other.open {
+            let open = self.open.entry(group).or_default();
+            open.rules.extend(rules);
+            for (tenant, share) in tenants {
+                match open.tenants.entry(tenant) {
+                    Entry::Occupied(mut known) => known.get_mut().part.add(&share.part),
+                    Entry::Vacant(new) => {
+                        new.insert(share);
+                    }
+                }
+            }
+        }
+        other.in_place.into_iter().for_each(|(key, single)| self.in_place.entry(key).or_default().absorb(single));
+        other.expire.into_iter().for_each(|(month, single)| self.expire.entry(month).or_default().absorb(single));
+        other.stays.into_iter().for_each(|(reason, sum)| self.stay(reason, sum));
+    }
+}
+
+struct Planner<'a> {
+    decider: Decider<'a>,
+    sums: Sums,
+    bundling: Vec<(Key, Action)>,
+    groups: BTreeMap<Group, Vec<Laid>>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(planning: Planning<'a>) -> Self {
+        let (decider, sums) = (Decider::new(planning), Sums::default());
+        Planner { decider, sums, bundling: Vec::new(), groups: BTreeMap::new() }
+    }
+
+    /// Every live file of these leaves, of which some are looked at side by side. Money is added up leaf by leaf, so that
+    /// its last bits are the same on every machine.
+    async fn add_leaves(&mut self, snapshot: &Snapshot, leaves: Vec<LeafRef>) -> Result<()> {
+        let planning = self.decider.planning;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut files = snapshot.leaf_files(leaves).try_chunks(cores);
+        while let Some(some) = files.try_next().await.map_err(|TryChunksError(_, error)| error)? {
+            let mut tables = Vec::with_capacity(some.len());
+            for table in threads::on_each(some, LeafFile::table) {
+                let table = table?;
+                let keys = keys_of(&self.decider, snapshot, &table).await?;
+                tables.push((table, keys));
+            }
+            let sums = threads::on_each(tables, |(table, keys)| {
+                let (mut decider, mut sums) = (Decider::new(planning), Sums::default());
+                for view in table.views()? {
+                    let (position, file) = view?;
+                    sums.add(&mut decider, &file, keys.get(&position));
+                }
+                Ok::<_, Error>(sums)
+            });
+            for of_leaf in sums {
+                self.sums.absorb(of_leaf?);
+            }
+        }
+        Ok(())
     }
 
     /// The tenants whose files must pass by once more, by [`Planner::add_cell`].
     fn split(&mut self) -> BTreeSet<String> {
         let policy = self.decider.planning.policy;
-        let shares = self.open.values_mut().flat_map(|open| open.tenants.iter_mut());
+        let shares = self.sums.open.values_mut().flat_map(|open| open.tenants.iter_mut());
         let large = shares.filter(|(_, share)| share.part.needs_cells(policy.own_bundle_bytes, policy.bundle_bytes));
         large
             .map(|(tenant, share)| {
@@ -215,7 +271,7 @@ impl<'a> Planner<'a> {
 
     fn add_cell(&mut self, file: &FileView<'_>) {
         let Fate::Joins { group, .. } = self.decider.fate(file, None) else { return };
-        let share = self.open.get_mut(&group).and_then(|open| open.tenants.get_mut(file.tenants.min));
+        let share = self.sums.open.get_mut(&group).and_then(|open| open.tenants.get_mut(file.tenants.min));
         if let Some(cells) = share.and_then(|share| share.cells.as_mut()) {
             let part = Part::of(file, self.decider.judge.join(file));
             cells.entry((file.event_types.min.to_owned(), file.dates.min)).or_default().add(&part);
@@ -224,7 +280,7 @@ impl<'a> Planner<'a> {
 
     /// The groups whose files have all passed by become bundles.
     fn lay(&mut self) {
-        for (group, open) in std::mem::take(&mut self.open) {
+        for (group, open) in std::mem::take(&mut self.sums.open) {
             self.lay_group(group, open);
         }
     }
@@ -259,7 +315,7 @@ impl<'a> Planner<'a> {
                     sum.add(&Part { files, bytes, digest, gate, from });
                     moving.push(BundleAction { files, bytes, gate, digest });
                 }
-                false => self.stay(reason, files, bytes),
+                false => self.sums.stay(reason, Sum { files, size_bytes: bytes }),
             }
         }
         self.groups.insert(group.clone(), laid);
@@ -274,13 +330,86 @@ impl<'a> Planner<'a> {
 
     fn finish(self) -> Plan {
         let mut actions = self.bundling;
-        for ((month, class), single) in self.in_place {
+        for ((month, class), single) in self.sums.in_place {
             actions
                 .push((Key::InPlace(month, class), single.action(&self.decider, month, ActionKind::InPlace { class })));
         }
-        for (month, single) in self.expire {
+        for (month, single) in self.sums.expire {
             actions.push((Key::Expire(month), single.action(&self.decider, month, ActionKind::Expire)));
         }
-        Plan::new(actions, self.groups, self.stays)
+        Plan::new(actions, self.groups, self.sums.stays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::{Layout, Policy, Rule, Target};
+    use super::*;
+    use crate::model::{KeyRange, Prices};
+
+    fn live(tenant: &str, event_type: &str, date: Date) -> LiveFile {
+        let file = DataFile {
+            path: format!("events/date={date}/event_type={event_type}/tenant_id={tenant}/1.parquet"),
+            tenants: KeyRange::one(tenant).to_text(),
+            event_types: KeyRange::one(event_type).to_text(),
+            dates: KeyRange::one(date),
+            ts: KeyRange { min: 0, max: 1 },
+            rows: 1,
+            size_bytes: 3 << 20,
+            footer_bytes: 1,
+            schema_id: 1,
+            storage_class: StorageClass::Standard,
+            class_since: None,
+            pack: None,
+        };
+        LiveFile { leaf: "leaf".to_owned(), position: 0, file }
+    }
+
+    #[test]
+    fn files_summed_in_parts_make_the_plan_of_all_of_them() {
+        let days = [(2017, 3), (2024, 7), (2025, 1), (2026, 7), (2026, 9)];
+        let files: Vec<LiveFile> = days
+            .into_iter()
+            .flat_map(|(year, month)| (1..=20).map(move |day| jiff::civil::date(year, month, day)))
+            .flat_map(|date| ["a", "b", "c"].map(|tenant| live(tenant, "login", date)))
+            .collect();
+        let rule = |after: &str, target| Rule {
+            name: after.to_owned(),
+            event_types: Vec::new(),
+            tenants: Vec::new(),
+            after: after.parse().unwrap(),
+            target,
+        };
+        let into = |class, layout| Target::Move { class, layout };
+        let rules = vec![
+            rule("7y", Target::Expire),
+            rule("1y", into(StorageClass::DeepArchive, Layout::Bundle)),
+            rule("60d", into(StorageClass::GlacierIr, Layout::InPlace)),
+        ];
+        let policy = Policy { rules, ..Policy::standard() };
+        let now = "2026-10-01T00:00:00Z".parse().unwrap();
+        let planning = Planning { policy: &policy, holds: &[], prices: &Prices::built_in(), now };
+        let together = plan_files(planning, &files);
+        assert_eq!(together.actions.len(), 4, "{:#?}", together.actions);
+        assert!(!together.stays.is_empty());
+        for parts in [2, 3, 7] {
+            let mut planner = Planner::new(planning);
+            for part in 0..parts {
+                let (mut decider, mut sums) = (Decider::new(planning), Sums::default());
+                let of_part = files.iter().skip(part).step_by(parts);
+                of_part.for_each(|live| sums.add(&mut decider, &FileView::from(&live.file), None));
+                planner.sums.absorb(sums);
+            }
+            planner.lay();
+            let plan = planner.finish();
+            assert_eq!((&plan.digest, &plan.stays), (&together.digest, &together.stays), "{parts}");
+            let told = |plan: &Plan| -> Vec<_> {
+                plan.actions
+                    .iter()
+                    .map(|action| (action.what(), action.rules.clone(), action.files, action.bytes))
+                    .collect()
+            };
+            assert_eq!(told(&plan), told(&together));
+        }
     }
 }
