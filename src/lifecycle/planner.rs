@@ -2,7 +2,7 @@
 //!
 //! # Cost
 //! Each leaf is read once, and once more where it may hold a tenant's month that fills more than one bundle. In memory are
-//! a leaf for each core and, of months that share leaves, a sum for each tenant.
+//! a few leaves and, of months that share leaves, a sum for each tenant.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +23,9 @@ use crate::model::{DataFile, FileView, StorageClass};
 
 /// Bundles whose packs are read together: a footer each.
 const PACKS_AT_ONCE: usize = 256;
+
+/// Leaves looked at side by side, at most: each is decoded in memory.
+const LEAVES_AT_ONCE: usize = 8;
 
 /// Decides about every file of the snapshot.
 pub async fn plan(planning: Planning<'_>, snapshot: &Snapshot) -> Result<Plan> {
@@ -232,8 +235,8 @@ impl<'a> Planner<'a> {
     /// its last bits are the same on every machine.
     async fn add_leaves(&mut self, snapshot: &Snapshot, leaves: Vec<LeafRef>) -> Result<()> {
         let planning = self.decider.planning;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let mut files = snapshot.leaf_files(leaves).try_chunks(cores);
+        let at_once = thread::available_parallelism().map_or(1, usize::from).min(LEAVES_AT_ONCE);
+        let mut files = snapshot.leaf_files(leaves).try_chunks(at_once);
         while let Some(some) = files.try_next().await.map_err(|TryChunksError(_, error)| error)? {
             let mut tables = Vec::with_capacity(some.len());
             for table in threads::on_each(some, LeafFile::table) {
