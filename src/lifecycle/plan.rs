@@ -333,7 +333,7 @@ fn digest(actions: &[Action]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::civil::date;
 
     use super::super::{Planning, Policy, plan_files};
@@ -341,13 +341,13 @@ mod tests {
     use crate::catalog::LiveFile;
     use crate::model::{DataFile, Prices};
 
-    fn live(tenant: &str, day: i8, size_bytes: u64) -> LiveFile {
-        let day = date(2025, 8, day);
+    /// A cell's file in STANDARD.
+    pub fn live(tenant: &str, date: Date, size_bytes: u64) -> LiveFile {
         let file = DataFile {
-            path: format!("events/date={day}/event_type=e/tenant_id={tenant}/1.parquet"),
+            path: format!("events/date={date}/event_type=e/tenant_id={tenant}/1.parquet"),
             tenants: KeyRange::one(tenant).to_text(),
             event_types: KeyRange::one("e").to_text(),
-            dates: KeyRange::one(day),
+            dates: KeyRange::one(date),
             ts: KeyRange { min: 0, max: 1 },
             rows: 1,
             size_bytes,
@@ -365,7 +365,7 @@ mod tests {
         // Of tenants some fill one bundle, some several, and the others share a few.
         let mib = |tenant: u64| [1, 1, 2, 40, 1, 90, 3][(tenant % 7) as usize] << 20;
         let files: Vec<LiveFile> = (0..60)
-            .flat_map(|tenant| (1..=5).map(move |day| live(&format!("t{tenant:02}"), day, mib(tenant))))
+            .flat_map(|tenant| (1..=5).map(move |day| live(&format!("t{tenant:02}"), date(2025, 8, day), mib(tenant))))
             .collect();
         let policy = Policy { own_bundle_bytes: 50 << 20, bundle_bytes: 200 << 20, ..Policy::standard() };
         let now = "2026-10-01T00:00:00Z".parse().unwrap();

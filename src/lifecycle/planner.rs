@@ -346,27 +346,10 @@ impl<'a> Planner<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::tests::live;
     use super::super::policy::{Layout, Policy, Rule, Target};
     use super::*;
-    use crate::model::{KeyRange, Prices};
-
-    fn live(tenant: &str, event_type: &str, date: Date) -> LiveFile {
-        let file = DataFile {
-            path: format!("events/date={date}/event_type={event_type}/tenant_id={tenant}/1.parquet"),
-            tenants: KeyRange::one(tenant).to_text(),
-            event_types: KeyRange::one(event_type).to_text(),
-            dates: KeyRange::one(date),
-            ts: KeyRange { min: 0, max: 1 },
-            rows: 1,
-            size_bytes: 3 << 20,
-            footer_bytes: 1,
-            schema_id: 1,
-            storage_class: StorageClass::Standard,
-            class_since: None,
-            pack: None,
-        };
-        LiveFile { leaf: "leaf".to_owned(), position: 0, file }
-    }
+    use crate::model::Prices;
 
     #[test]
     fn files_summed_in_parts_make_the_plan_of_all_of_them() {
@@ -374,7 +357,7 @@ mod tests {
         let files: Vec<LiveFile> = days
             .into_iter()
             .flat_map(|(year, month)| (1..=20).map(move |day| jiff::civil::date(year, month, day)))
-            .flat_map(|date| ["a", "b", "c"].map(|tenant| live(tenant, "login", date)))
+            .flat_map(|date| ["a", "b", "c"].map(|tenant| live(tenant, date, 3 << 20)))
             .collect();
         let rule = |after: &str, target| Rule {
             name: after.to_owned(),
