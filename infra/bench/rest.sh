@@ -4,7 +4,7 @@
 #   infra/bench/rest.sh [RUNS]        by default 5 runs of each
 #
 # The start of the binary, an answer from the catalog alone, the plan of a lifecycle that moves everything of 10,000,000
-# files, bundling, and `tier verify` against MinIO. Needs what query.sh needs, and 1 GB in $TMPDIR.
+# files, bundling, and `tier verify` against MinIO. Needs what query.sh needs, and 2 GB in $TMPDIR.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"

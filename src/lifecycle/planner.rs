@@ -37,8 +37,12 @@ pub async fn plan(planning: Planning<'_>, snapshot: &Snapshot) -> Result<Plan> {
             let may_hold = |leaf: &LeafRef| {
                 split.range::<str, _>((Included(&*leaf.tenants.min), Included(&*leaf.tenants.max))).next().is_some()
             };
-            let leaves = leaves.into_iter().filter(may_hold).collect();
-            each(&Decider::new(planning), snapshot, leaves, |file, _| planner.add_cell(file)).await?;
+            let mut tables = snapshot.tables(leaves.into_iter().filter(may_hold).collect());
+            while let Some(table) = tables.try_next().await? {
+                for view in table.views()? {
+                    planner.add_cell(&view?.1);
+                }
+            }
         }
         planner.lay();
     }
@@ -54,24 +58,6 @@ pub fn plan_files(planning: Planning<'_>, files: &[LiveFile]) -> Plan {
     }
     planner.lay();
     planner.finish()
-}
-
-/// Shows every live file of these leaves to `look`, in place, with the keys of bundles where they are needed.
-pub(super) async fn each(
-    decider: &Decider<'_>,
-    snapshot: &Snapshot,
-    leaves: Vec<LeafRef>,
-    mut look: impl FnMut(&FileView<'_>, Option<&Keys>),
-) -> Result<()> {
-    let mut tables = snapshot.tables(leaves);
-    while let Some(table) = tables.try_next().await? {
-        let keys = keys_of(decider, snapshot, &table).await?;
-        for view in table.views()? {
-            let (position, file) = view?;
-            look(&file, keys.get(&position));
-        }
-    }
-    Ok(())
 }
 
 /// The (type, tenant) pairs of a leaf's bundles, by position; of none where no rule asks for them.

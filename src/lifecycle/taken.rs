@@ -10,7 +10,7 @@ use super::decide::{Decider, Planning};
 use super::gate::Gate;
 use super::layout::Part;
 use super::plan::{Action, ActionKind, Decision, Place, Plan};
-use super::planner::{each, keys_of};
+use super::planner::keys_of;
 use crate::catalog::{LeafRef, LeafTable, LiveFile, Snapshot};
 use crate::error::{Error, Result};
 use crate::model::FileView;
@@ -24,6 +24,12 @@ pub(super) struct Portion {
     pub first: usize,
     /// Each bundle's in the order of its rows; all in one list where the action makes none.
     pub lists: Vec<Vec<LiveFile>>,
+}
+
+impl Portion {
+    pub fn files(&self) -> usize {
+        self.lists.iter().map(Vec::len).sum()
+    }
 }
 
 /// Hands out the files of an action, portion by portion. `snapshot` is the one that the plan was made of.
@@ -157,13 +163,18 @@ pub async fn decisions(
     let mut decider = Decider::new(planning);
     for month in first.first_of_month().series(1.month()).take_while(|month| *month <= last) {
         let mut found = Vec::new();
-        each(&Decider::new(planning), snapshot, leaves_of(snapshot, month), |file, keys| {
-            if file.dates.min.first_of_month() == month && wanted(file) {
-                let (reason, place) = plan.place(&mut decider, file, keys);
-                found.push((Decision { path: file.path().into_owned(), size_bytes: file.size_bytes, reason }, place));
+        let mut tables = snapshot.tables(leaves_of(snapshot, month));
+        while let Some(table) = tables.try_next().await? {
+            let keys = keys_of(&decider, snapshot, &table).await?;
+            for view in table.views()? {
+                let (position, file) = view?;
+                if file.dates.min.first_of_month() == month && wanted(&file) {
+                    let (reason, place) = plan.place(&mut decider, &file, keys.get(&position));
+                    let path = file.path().into_owned();
+                    found.push((Decision { path, size_bytes: file.size_bytes, reason }, place));
+                }
             }
-        })
-        .await?;
+        }
         found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         for (decision, place) in found {
             look(decision, place)?;
