@@ -25,7 +25,7 @@ use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{DataFile, KeyRange, Retrieval};
 use crate::progress::Unit;
-use crate::store::{Layout, PutOutcome, Store, VaultJob, Vaults};
+use crate::store::{Layout, PutOutcome, Store, TempFile, VaultJob, Vaults};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -105,7 +105,7 @@ pub async fn put(ctx: &Ctx, vaults: &Vaults, file: &DataFile, vault: &str) -> Re
         task.advance(bytes);
         ctx.stop.check()
     };
-    let stored = vaults.upload(vault, spooled.path(), &file.path, &border).await?;
+    let stored = vaults.upload(vault, &spooled, &file.path, &border).await?;
     let copy = VaultCopy {
         format_version: FORMAT_VERSION,
         path: file.path.clone(),
@@ -132,7 +132,7 @@ pub async fn put(ctx: &Ctx, vaults: &Vaults, file: &DataFile, vault: &str) -> Re
 }
 
 /// The file's bytes in a local temporary file; it must be readable now.
-async fn spool(ctx: &Ctx, file: &DataFile) -> Result<NamedTempFile> {
+async fn spool(ctx: &Ctx, file: &DataFile) -> Result<TempFile> {
     let address = ctx.store.address(&file.path);
     let state = ctx.store.classes().look(&file.path).await?;
     let state = state.ok_or_else(|| Error::failed(format!("{address} does not exist")).code("missing-object"))?;
@@ -141,7 +141,7 @@ async fn spool(ctx: &Ctx, file: &DataFile) -> Result<NamedTempFile> {
         return Err(Error::new(Kind::RestoreNeeded, message).code("archived").hint("restore it first: tier restore"));
     }
     let task = ctx.progress.task("read", Unit::Bytes, Some(file.size_bytes));
-    let mut spooled = NamedTempFile::with_prefix("tier-vault-").context("make a temporary file")?;
+    let mut spooled = tempfile::tempfile().context("make a temporary file")?;
     let mut offset = 0;
     while offset < file.size_bytes {
         ctx.stop.check()?;
@@ -151,7 +151,7 @@ async fn spool(ctx: &Ctx, file: &DataFile) -> Result<NamedTempFile> {
         task.advance(end - offset);
         offset = end;
     }
-    Ok(spooled)
+    TempFile::new(spooled)
 }
 
 /// All copies, by path.

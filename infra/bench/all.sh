@@ -18,7 +18,7 @@ run() { # NAME COMMAND…
     "${@:2}" | tee "$out/$1.txt.new"
     mv "$out/$1.txt.new" "$out/$1.txt"
 }
-run archive "$bench/archive.sh"
+run archive "$bench/archive.sh" 3000000 5
 run growth "$bench/archive.sh" growth
 run query "$bench/query.sh"
 run rest "$bench/rest.sh"

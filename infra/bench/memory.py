@@ -71,7 +71,8 @@ def catalogs():
     policy.write_text('[[lifecycle.rules]]\nname = "end"\nafter = "3y"\nexpire = true\n')
     figures = []
     for archive in archives:
-        asked = [TIER, "lifecycle", "plan", "--json", "--archive", str(archive), "--config", str(policy), "--now", NOW]
+        policies = ["--config", str(policy), "--now", NOW]
+        asked = [TIER, "lifecycle", "plan", "--json", "--quiet", "--archive", str(archive), *policies]
         plan = json.loads(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout)
         expires = str(plan["totals"]["expires"])
         figures.append(

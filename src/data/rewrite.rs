@@ -10,13 +10,11 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use tempfile::{NamedTempFile, TempPath};
 
 use super::bundle::digest::{RowDigest, RowDigests};
 use super::bundle::sources::{SourceRows, Sources};
@@ -29,7 +27,7 @@ use super::typed::Typed;
 use crate::catalog::{FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
-use crate::store::Layout;
+use crate::store::{Layout, TempFile};
 
 const BATCH_ROWS: usize = 8192;
 
@@ -44,10 +42,10 @@ pub struct RewritePlan<'a> {
     pub schema: &'a Schema,
 }
 
-/// A complete file on this machine, verified.
+/// A file on this machine, verified.
 #[derive(Debug)]
 pub struct Rewritten {
-    pub file: TempPath,
+    pub file: TempFile,
     /// `class_since` and `pack` are the caller's to fill in.
     pub new: NewFile,
     /// Its last bytes, as they would be packed.
@@ -58,17 +56,16 @@ pub struct Rewritten {
 /// each source and a row group, and up to 64 MiB of small sources; larger ones are kept on the disk.
 pub fn rewrite(plan: &RewritePlan<'_>, target: &Target<'_>) -> Result<Rewritten> {
     let phrase = || format!("merge {} files of {}", plan.files.len(), plan.cell);
-    let folder = std::env::temp_dir();
     let typed = Typed::new(plan.schema);
     let digests = RowDigests::default();
-    let draft = write(plan, target, &folder, &typed, &digests).with_context(phrase)?;
+    let draft = write(plan, target, &typed, &digests).with_context(phrase)?;
     finish(plan, target, draft, &digests).with_context(phrase)
 }
 
 /// A file that is written but not verified.
 #[derive(Debug)]
 struct Draft {
-    file: TempPath,
+    file: TempFile,
     /// Where it belongs on the store.
     path: String,
     sha256: String,
@@ -79,15 +76,9 @@ struct Draft {
     digest: RowDigest,
 }
 
-fn write(
-    plan: &RewritePlan<'_>,
-    target: &Target<'_>,
-    folder: &Path,
-    typed: &Typed,
-    digests: &RowDigests,
-) -> Result<Draft> {
+fn write(plan: &RewritePlan<'_>, target: &Target<'_>, typed: &Typed, digests: &RowDigests) -> Result<Draft> {
     let cells = [(plan.cell.clone(), plan.files.to_vec())];
-    let mut sources = Sources::new(&cells, target, folder);
+    let mut sources = Sources::new(&cells, target);
     let opened = plan.files.iter().map(|_| sources.next(typed, digests));
     let mut runs = opened.collect::<Result<Vec<SourceRows<'_>>>>()?;
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -100,7 +91,7 @@ fn write(
     }
     beside.sort_unstable();
     beside.dedup();
-    let mut writer = Writer::create(plan, path, &beside, &typed.schema, folder)?;
+    let mut writer = Writer::create(plan, path, &beside, &typed.schema)?;
     runs::merge(&mut runs, |rows| writer.write(&rows))?;
     let mut digest = RowDigest::default();
     runs.iter().for_each(|run| digest += run.digest());
@@ -109,21 +100,15 @@ fn write(
 
 struct Writer {
     path: String,
-    writer: Encoder<Hashing<BufWriter<NamedTempFile>>>,
+    writer: Encoder<Hashing<BufWriter<File>>>,
     schema: SchemaRef,
     rows: u64,
     bounds: Option<(KeyRange<i64>, KeyRange<String>)>,
 }
 
 impl Writer {
-    fn create(
-        plan: &RewritePlan<'_>,
-        path: String,
-        beside: &[Vec<String>],
-        schema: &SchemaRef,
-        folder: &Path,
-    ) -> Result<Self> {
-        let file = NamedTempFile::with_prefix_in("tier-compact-", folder).context("make a temporary file")?;
+    fn create(plan: &RewritePlan<'_>, path: String, beside: &[Vec<String>], schema: &SchemaRef) -> Result<Self> {
+        let file = tempfile::tempfile().context("make a temporary file")?;
         let replaces: Vec<&str> = plan.files.iter().filter_map(|file| Layout::name(&file.path)).collect();
         let origin = Origin { replaces: &replaces, beside };
         // Which values repeat is not known before they are merged.
@@ -159,7 +144,7 @@ impl Writer {
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
         let (ts, ids) = self.bounds.ok_or_else(|| Error::failed("a file needs at least one row"))?;
-        Ok(Draft { file: file.into_temp_path(), path: self.path, sha256, rows: self.rows, ts, ids, digest })
+        Ok(Draft { file: TempFile::new(file)?, path: self.path, sha256, rows: self.rows, ts, ids, digest })
     }
 }
 
@@ -170,7 +155,7 @@ fn finish(plan: &RewritePlan<'_>, target: &Target<'_>, draft: Draft, digests: &R
     if draft.rows != plan.files.iter().map(|file| file.rows).sum::<u64>() {
         return Err(differs("it has another number of rows"));
     }
-    let (size_bytes, footer) = footer_of_draft(&draft.file, draft.rows).context("read its footer back")?;
+    let footer = footer_of_draft(&draft.file, draft.rows).context("read its footer back")?;
     verify(&draft, digests).context("verify it")?;
     let file = DataFile {
         path: draft.path,
@@ -179,7 +164,7 @@ fn finish(plan: &RewritePlan<'_>, target: &Target<'_>, draft: Draft, digests: &R
         dates: KeyRange::one(plan.cell.date),
         ts: draft.ts,
         rows: draft.rows,
-        size_bytes,
+        size_bytes: draft.file.size_bytes(),
         footer_bytes: footer.len() as u32,
         schema_id: target.schema_id,
         storage_class: plan.class,
@@ -192,9 +177,9 @@ fn finish(plan: &RewritePlan<'_>, target: &Target<'_>, draft: Draft, digests: &R
 
 /// Decodes the file again: its rows must be those read, in order, between the times that the catalog will say.
 fn verify(draft: &Draft, digests: &RowDigests) -> Result<()> {
-    let file = File::open(&draft.file).context("open it")?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).context("read its footer")?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(draft.file.clone(), options)
+        .context("read its footer")?;
     let (mut rows, mut digest) = (0, RowDigest::default());
     let mut last: Option<(i64, String)> = None;
     for batch in builder.with_batch_size(BATCH_ROWS).build().context("read it")? {

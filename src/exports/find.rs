@@ -7,11 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use glob::{MatchOptions, Pattern};
 use jiff::Timestamp;
-use tempfile::TempPath;
 
 use crate::error::{Context, Error, Result};
 use crate::model::ExportStamp;
-use crate::store::{ClassTime, Listed, Location, Store};
+use crate::store::{ClassTime, Listed, Location, Store, TempFile};
 
 /// How an export's records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub enum Place {
     File(PathBuf),
     Object(Store, String),
     /// Standard input, kept in a temporary file because an export may be read twice.
-    Spooled(std::sync::Arc<TempPath>),
+    Spooled(TempFile),
 }
 
 impl FromStr for Format {
@@ -253,13 +252,13 @@ fn spool_stdin(forced: Option<Format>) -> Result<Export> {
     let format = forced.ok_or_else(|| {
         Error::usage("standard input has no name to tell its format by").hint("add --format ndjson|csv|tsv|parquet")
     })?;
-    let mut file = tempfile::NamedTempFile::new().context("make a temporary file for standard input")?;
+    let mut file = tempfile::tempfile().context("make a temporary file for standard input")?;
     let size_bytes = std::io::copy(&mut std::io::stdin().lock(), &mut file).context("read standard input")?;
     Ok(Export {
         stamp: ExportStamp { path: "-".to_owned(), size_bytes, version: String::new() },
         format,
         compression: Compression::None,
-        place: Place::Spooled(std::sync::Arc::new(file.into_temp_path())),
+        place: Place::Spooled(TempFile::new(file)?),
         modified: None,
     })
 }

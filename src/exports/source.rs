@@ -89,7 +89,7 @@ pub fn digest(export: &Export, runtime: &Handle) -> Result<String> {
 fn open_raw(export: &Export, runtime: &Handle) -> Result<Box<dyn Read + Send>> {
     Ok(match &export.place {
         Place::File(path) => Box::new(File::open(path).context("open")?),
-        Place::Spooled(path) => Box::new(File::open(path.as_ref()).context("open")?),
+        Place::Spooled(file) => Box::new(file.reader()),
         Place::Object(store, path) => Box::new(runtime.block_on(store.reader(path, runtime.clone()))?),
     })
 }

@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
             Transitions::Put => (class, Vec::new()),
             Transitions::Rules => (StorageClass::Standard, vec![(CLASS_TAG.to_owned(), class.to_string())]),
         };
-        let state = self.ctx.store.classes().put_file(&path, file.as_ref(), now_in, &tags).await;
+        let state = self.ctx.store.classes().put_file(&path, &file, now_in, &tags).await;
         let state = state.with_context(|| format!("put {}", self.ctx.store.address(&path)))?;
         confirm(&state, &new.file, now_in)?;
         new.file.storage_class = now_in;
@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
         let runtime = Handle::current();
         let built = tokio::task::spawn_blocking(move || {
             let target = Target { store: &store, layout: &layout, runtime, next_file: &next_file, schema_id };
-            build(&BundlePlan { month, bucket, class, cells: &cells, schema: &schema }, &target, None)
+            build(&BundlePlan { month, bucket, class, cells: &cells, schema: &schema }, &target)
         });
         built.await.context("wait for the bundle")?
     }

@@ -4,13 +4,12 @@
 //! and it is asked here, by HEAD for a few objects and by LIST with restore status for many.
 
 use std::fmt;
-use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::PutOutcome;
+use super::{PutOutcome, TempFile};
 use crate::error::Result;
 use crate::model::{ObjectState, Retrieval, StorageClass};
 
@@ -73,18 +72,18 @@ pub trait Classes: Send + Sync + fmt::Debug {
     /// Whether classes are only played, on a clock that may be moved. Output must say so.
     fn is_simulated(&self) -> bool;
 
-    /// Creates an object of this class from a complete local file and returns what a HEAD then says of it. The bytes
+    /// Creates an object of this class from a file and returns what a HEAD then says of it. The bytes
     /// are checked end to end: a damaged upload is an error. Safe to repeat.
     async fn put_file(
         &self,
         path: &str,
-        file: &Path,
+        file: &TempFile,
         class: StorageClass,
         tags: &[(String, String)],
     ) -> Result<ObjectState>;
 
-    /// Creates an object in STANDARD from a complete local file, unless one of that name exists.
-    async fn put_file_if_absent(&self, path: &str, file: &Path) -> Result<PutOutcome>;
+    /// Creates an object in STANDARD from a file, unless one of that name exists.
+    async fn put_file_if_absent(&self, path: &str, file: &TempFile) -> Result<PutOutcome>;
 
     /// Moves an object to another class where it lies (COPY onto itself). The object must be readable now.
     async fn change_class(&self, path: &str, class: StorageClass) -> Result<ObjectState>;

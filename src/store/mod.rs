@@ -26,13 +26,14 @@ mod reader;
 mod s3;
 mod simulated;
 mod states;
+mod temp_file;
 mod tree_hash;
 mod vault;
 mod writer;
 
 use std::fmt;
 use std::future::Future;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,6 +63,7 @@ pub use location::Location;
 pub use meter::{Meter, Requests};
 pub use reader::ObjectReader;
 pub use simulated::ClassTime;
+pub use temp_file::TempFile;
 pub use vault::{Border, Stored, VaultJob, Vaults, upload_requests};
 pub use writer::ObjectWriter;
 
@@ -342,23 +344,22 @@ impl Store {
         }
     }
 
-    /// As [`Store::put_if_absent`], of a complete local file of any size. An object of more than one part is not
+    /// As [`Store::put_if_absent`], of a file of any size. An object of more than one part is not
     /// retried whole by who finds it there: compare before calling it a conflict.
-    pub async fn put_file_if_absent(&self, path: &str, file: &FilePath) -> Result<PutOutcome> {
+    pub async fn put_file_if_absent(&self, path: &str, file: &TempFile) -> Result<PutOutcome> {
         let phrase = || format!("create {}", self.address(path));
-        let size_bytes = std::fs::metadata(file).with_context(phrase)?.len();
         match &self.location {
             Location::Local(root) => {
-                let (source, target, meter) = (file.to_owned(), root.join(path), self.meter.clone());
+                let (source, target, meter) = (file.clone(), root.join(path), self.meter.clone());
                 let created = tokio::task::spawn_blocking(move || durable::create_from(&target, &source)).await;
                 meter.count_put();
                 created.context("wait for the write")?.with_context(phrase)
             }
-            Location::S3 { .. } if size_bytes > ONE_PUT_BYTES => {
+            Location::S3 { .. } if file.size_bytes() > ONE_PUT_BYTES => {
                 self.classes.put_file_if_absent(path, file).await.with_context(phrase)
             }
             Location::S3 { .. } | Location::Memory => {
-                let bytes = std::fs::read(file).with_context(phrase)?;
+                let bytes = file.whole().with_context(phrase)?;
                 self.put_if_absent(path, bytes).await
             }
         }

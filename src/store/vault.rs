@@ -9,11 +9,7 @@
 //! An archive appears whole or not at all. The vault drops the parts of a killed upload after a day.
 //! An upload or a job whose answer was lost is there all the same, without anybody knowing its id.
 
-use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_glacier::Client;
@@ -24,6 +20,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
+use super::TempFile;
 use super::aws::Access;
 use super::errors::explain_sdk;
 use super::tree_hash::{Node, TreeHash, combine, text};
@@ -104,22 +101,20 @@ impl Vaults {
         &self.region
     }
 
-    /// Puts a complete local file into a vault and returns when the vault has confirmed it. Not safe to repeat: each
+    /// Puts a file into a vault and returns when the vault has confirmed it. Not safe to repeat: each
     /// upload is an archive of its own.
-    pub async fn upload(&self, vault: &str, file: &Path, description: &str, border: Border<'_>) -> Result<Stored> {
-        let phrase = || format!("open {}", file.display());
-        let source = Arc::new(File::open(file).with_context(phrase)?);
-        let size_bytes = source.metadata().with_context(phrase)?.len();
+    pub async fn upload(&self, vault: &str, file: &TempFile, description: &str, border: Border<'_>) -> Result<Stored> {
         let description: String = utf8_percent_encode(description, CONTROLS).to_string();
         let description = &description[..description.len().min(MAX_DESCRIPTION)];
-        let stored = match part_bytes(size_bytes)? {
-            None => self.upload_whole(vault, source, size_bytes, description).await,
-            Some(part) => self.upload_parts(vault, source, size_bytes, part, description, border).await,
+        let stored = match part_bytes(file.size_bytes())? {
+            None => self.upload_whole(vault, file, description).await,
+            Some(part) => self.upload_parts(vault, file, part, description, border).await,
         };
         stored.with_context(|| format!("put an archive into the vault {vault}"))
     }
 
-    async fn upload_whole(&self, vault: &str, file: Arc<File>, size: u64, description: &str) -> Result<Stored> {
+    async fn upload_whole(&self, vault: &str, file: &TempFile, description: &str) -> Result<Stored> {
+        let size = file.size_bytes();
         let part = read_part(file, 0, size).await?;
         let tree_hash = text(&part.tree_hash);
         let request = self.client.upload_archive().vault_name(vault).archive_description(description);
@@ -131,8 +126,7 @@ impl Vaults {
     async fn upload_parts(
         &self,
         vault: &str,
-        file: Arc<File>,
-        size: u64,
+        file: &TempFile,
         part_bytes: u64,
         description: &str,
         border: Border<'_>,
@@ -141,8 +135,9 @@ impl Vaults {
         let begun = request.part_size(part_bytes.to_string()).send().await.map_err(|error| explain(vault, error))?;
         let id = begun.upload_id().ok_or_else(|| Error::failed("the vault named no upload"))?;
         let uploaded = async {
-            let tree_hash = text(&self.send_parts(vault, id, file, size, part_bytes, border).await?);
+            let tree_hash = text(&self.send_parts(vault, id, file, part_bytes, border).await?);
             let request = self.client.complete_multipart_upload().vault_name(vault).upload_id(id);
+            let size = file.size_bytes();
             let sent = request.archive_size(size.to_string()).checksum(&tree_hash).send().await;
             let sent = sent.map_err(|error| explain(vault, error))?;
             stored(sent.archive_id, sent.checksum, tree_hash, size)
@@ -160,24 +155,20 @@ impl Vaults {
         &self,
         vault: &str,
         id: &str,
-        file: Arc<File>,
-        size: u64,
+        file: &TempFile,
         part_bytes: u64,
         border: Border<'_>,
     ) -> Result<Node> {
-        let send = |(offset, length): (u64, u64)| {
-            let file = file.clone();
-            async move {
-                let part = read_part(file, offset, length).await?;
-                let request = self.client.upload_multipart_part().vault_name(vault).upload_id(id);
-                let range = format!("bytes {}-{}/*", offset, offset + length - 1);
-                let request = request.range(range).checksum(text(&part.tree_hash)).body(ByteStream::from(part.bytes));
-                request.send().await.map_err(|error| explain(vault, error))?;
-                border(length)?;
-                Ok::<_, Error>(part.tree_hash)
-            }
+        let send = |(offset, length): (u64, u64)| async move {
+            let part = read_part(file, offset, length).await?;
+            let request = self.client.upload_multipart_part().vault_name(vault).upload_id(id);
+            let range = format!("bytes {}-{}/*", offset, offset + length - 1);
+            let request = request.range(range).checksum(text(&part.tree_hash)).body(ByteStream::from(part.bytes));
+            request.send().await.map_err(|error| explain(vault, error))?;
+            border(length)?;
+            Ok::<_, Error>(part.tree_hash)
         };
-        let parts = futures::stream::iter(pieces(size, part_bytes)).map(send);
+        let parts = futures::stream::iter(pieces(file.size_bytes(), part_bytes)).map(send);
         parts.buffered(PARTS_IN_FLIGHT).try_collect().await.map(combine)
     }
 
@@ -295,12 +286,12 @@ struct Part {
     tree_hash: Node,
 }
 
-async fn read_part(file: Arc<File>, offset: u64, length: u64) -> Result<Part> {
+async fn read_part(file: &TempFile, offset: u64, length: u64) -> Result<Part> {
+    let file = file.clone();
     let read = move || {
-        let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, offset)?;
+        let bytes = file.bytes(offset, length as usize)?;
         let tree_hash = TreeHash::of(&bytes);
-        Ok::<_, std::io::Error>(Part { bytes: bytes.into(), tree_hash })
+        Ok::<_, std::io::Error>(Part { bytes, tree_hash })
     };
     tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
 }

@@ -55,7 +55,7 @@ fn keys_of(bytes: &Bytes) -> Vec<(Partition, i64, String)> {
 
 /// The union of the cells' rows, in order, with the facts about it right.
 async fn check(store: &Store, cells: &[(Partition, Vec<DataFile>)], built: &BuiltBundle) {
-    let bytes = Bytes::from(std::fs::read(&built.file).unwrap());
+    let bytes = built.file.whole().unwrap();
     let file = &built.new.file;
     let mut rows = rows_of(file, bytes.clone());
     rows.sort();
@@ -136,7 +136,7 @@ async fn a_bundle_describes_itself() {
     let rows = [row("2026-08-01", "acme", "login", "1", 0), row("2026-08-02", "名前", "logout", "2", 0)];
     let snapshot = append(&ctx, None, &full_schema(), &rows).await;
     let (_, built) = build_all(&snapshot).await;
-    let bytes = Bytes::from(std::fs::read(&built.file).unwrap());
+    let bytes = built.file.whole().unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap();
     let facts: Vec<_> = facts.iter().map(|fact| (fact.key.as_str(), fact.value.as_deref().unwrap())).collect();
@@ -185,7 +185,7 @@ async fn large_tenants_have_row_groups_of_their_own_and_small_ones_share() {
     }
     let snapshot = append(&ctx, None, &full_schema(), &rows).await;
     let (_, built) = build_all(&snapshot).await;
-    let bytes = Bytes::from(std::fs::read(&built.file).unwrap());
+    let bytes = built.file.whole().unwrap();
     let keys = keys_of(&bytes);
     assert!(keys.is_sorted());
     let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);

@@ -1,15 +1,14 @@
 //! One suite of the promises about storage classes, for every kind of store that keeps them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
-use tempfile::TempDir;
 use tier::error::Kind;
 use tier::model::{ObjectState, RestoreState, Retrieval, StorageClass};
 use tier::store::{BucketRule, RestoreOutcome, Store};
 
 use crate::support::glacier::GlacierServer;
+use crate::support::temp_file;
 use crate::support::tier::sample_data;
 
 /// A store whose storage classes live in a time that the test moves.
@@ -31,21 +30,6 @@ impl Stage for GlacierServer {
 
     fn advance(&mut self, by: SignedDuration) {
         GlacierServer::advance(self, by);
-    }
-}
-
-/// Files to upload, gone with the folder.
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Files(TempDir::new().unwrap())
-    }
-
-    fn of(&self, bytes: &[u8]) -> PathBuf {
-        let path = self.0.path().join(format!("{}", bytes.len()));
-        std::fs::write(&path, bytes).unwrap();
-        path
     }
 }
 
@@ -72,17 +56,16 @@ async fn restore(stage: &impl Stage, path: &str, days: u32, retrieval: Retrieval
 }
 
 async fn put(stage: &impl Stage, path: &str, class: StorageClass) {
-    let file = Files::new();
-    stage.store().await.classes().put_file(path, &file.of(b"0123456789"), class, &[]).await.unwrap();
+    stage.store().await.classes().put_file(path, &temp_file("0123456789"), class, &[]).await.unwrap();
 }
 
 async fn a_file_is_put_into_each_class(stage: &impl Stage) {
-    let (files, store) = (Files::new(), stage.store().await);
+    let store = stage.store().await;
     let mut expected = BTreeMap::new();
     for class in StorageClass::ALL {
         let path = format!("_bundles/month=2026-08/{class}.parquet");
         let tags = [("tier".to_owned(), "a b+c=@".to_owned())];
-        let state = store.classes().put_file(&path, &files.of(b"0123456789"), class, &tags).await.unwrap();
+        let state = store.classes().put_file(&path, &temp_file("0123456789"), class, &tags).await.unwrap();
         assert_eq!((&*state.path, state.size_bytes, state.storage_class), (&*path, 10, class));
         assert_eq!(restore_of(stage, &path).await, RestoreState::None);
         expected.insert(path, class);
@@ -99,9 +82,9 @@ async fn a_file_is_put_into_each_class(stage: &impl Stage) {
 /// Larger than an upload in one piece, and not a multiple of a part; and the smallest there is.
 async fn a_file_of_any_size_arrives_whole(stage: &impl Stage) {
     for size in [0, (33 << 20) + 7] {
-        let (files, store) = (Files::new(), stage.store().await);
+        let store = stage.store().await;
         let bytes: Vec<u8> = (0..size).map(|at: usize| (at % 251) as u8).collect();
-        let put = store.classes().put_file("s/x", &files.of(&bytes), StorageClass::GlacierIr, &[]).await.unwrap();
+        let put = store.classes().put_file("s/x", &temp_file(&bytes), StorageClass::GlacierIr, &[]).await.unwrap();
         assert_eq!((put.size_bytes, put.storage_class), (size as u64, StorageClass::GlacierIr));
         assert!(store.get("s/x").await.unwrap() == bytes, "{size} bytes differ");
     }

@@ -1,10 +1,8 @@
 //! The published Delta table: DuckDB, Polars and delta-rs see exactly the rows that `tier query --tiers cold` sees.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tier::clock::Clock;
 use tier::context::Context;
@@ -17,6 +15,7 @@ use crate::support::delta::{
 };
 use crate::support::lab::{ODD_NAMES, context, line, lines, lines_of_names};
 use crate::support::minio::fresh_address;
+use crate::support::temp_file;
 use crate::support::tier::{Outcome, Tier, sample_data};
 
 /// V2 checkpoints above twenty files, one with each run.
@@ -331,25 +330,12 @@ async fn a_publisher_killed_at_any_moment_is_made_whole_by_the_next() {
         }
     }
     let store = open(&tier).await;
-    let (mut kills, mut delay) = (0, Duration::from_millis(5));
-    loop {
-        let mut child = tier.spawn(&["publish", "delta", "--archive", "archive"]);
-        tokio::time::sleep(delay).await;
-        if child.try_wait().unwrap().is_none() {
-            kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
-        }
-        let status = child.wait().unwrap();
+    let check = async || {
         // What is there can be read, and is some version of the archive whole.
         let found = replayed(&store).await;
         assert_eq!(found.len(), versions(&store).await.len(), "each version has one file more");
-        if status.code() == Some(0) {
-            break;
-        }
-        assert_eq!(status.signal(), Some(9), "{status:?}");
-        kills += 1;
-        delay = delay * 6 / 5;
-    }
-    assert!(kills >= 3, "the run was too quick to be killed: {kills} kills");
+    };
+    tier.kill_until_done(&["publish", "delta", "--archive", "archive"], Duration::from_millis(5), check).await;
     publish(&tier);
     assert_eq!(replayed(&store).await, expected(&store).await);
     assert_eq!(rows(&all_agree(&tier, "archive")), 140);
@@ -366,7 +352,7 @@ async fn the_table_lies_on_a_real_store_as_well() {
     assert_eq!(rows(&all_agree(&tier, &address)), 1_530);
     // A file of more than one part is created only if there is none, too.
     let store = Store::open(&address.parse().unwrap(), ClassTime::default()).await.unwrap();
-    let large = tier.write("large", vec![7; (16 << 20) + 1]);
+    let large = temp_file(vec![7; (16 << 20) + 1]);
     for expected in [tier::store::PutOutcome::Created, tier::store::PutOutcome::AlreadyExists] {
         assert_eq!(store.put_file_if_absent("_delta_log/large", &large).await.unwrap(), expected);
     }

@@ -9,6 +9,7 @@ use tier::model::{RestoreState, Retrieval, StorageClass};
 use tier::store::{BucketFacts, BucketRule, ObjectLock, RestoreOutcome, Store};
 
 use crate::support::server::{Server, program};
+use crate::support::temp_file;
 
 const KEY_ID: &str = "tieradmin";
 const SECRET: &str = "tiersecret123";
@@ -68,8 +69,7 @@ async fn a_rule_moves_a_tagged_bundle_to_another_server_and_a_restore_brings_it_
     }
     let store = Store::open_s3_at(&hot.endpoint(), "archive", "prod", KEY_ID, SECRET).await.unwrap();
     let classes = store.classes();
-    let file = hot.folder.path().join("file");
-    std::fs::write(&file, vec![7; 200_000]).unwrap();
+    let file = temp_file(vec![7; 200_000]);
 
     let refused = classes.put_file("x", &file, StorageClass::DeepArchive, &[]).await.unwrap_err();
     assert_eq!(refused.stable_code(), "class-refused", "{refused:?}");

@@ -5,6 +5,7 @@ use tier::store::{BucketRule, RestoreOutcome, Store};
 
 use crate::support::moto::{self, request};
 use crate::support::server::Server;
+use crate::support::temp_file;
 
 pub const BUCKET: &str = "archive";
 
@@ -26,8 +27,7 @@ async fn an_archived_object_is_refused_until_it_is_restored() {
     let server = start();
     let store = store(&server).await;
     let classes = store.classes();
-    let file = server.folder.path().join("file");
-    std::fs::write(&file, "0123456789").unwrap();
+    let file = temp_file("0123456789");
     let tags = [("k".to_owned(), "a b+c=@".to_owned())];
     for class in StorageClass::ALL {
         let path = format!("c/{class}");
@@ -66,10 +66,8 @@ async fn a_large_file_arrives_in_parts_and_rules_come_back() {
     let server = start();
     let store = store(&server).await;
     let classes = store.classes();
-    let file = server.folder.path().join("file");
     let bytes: Vec<u8> = (0..(33 << 20) + 7).map(|at: usize| (at % 251) as u8).collect();
-    std::fs::write(&file, &bytes).unwrap();
-    let put = classes.put_file("large", &file, StorageClass::GlacierIr, &[]).await.unwrap();
+    let put = classes.put_file("large", &temp_file(&bytes), StorageClass::GlacierIr, &[]).await.unwrap();
     assert_eq!((put.size_bytes, put.storage_class), (bytes.len() as u64, StorageClass::GlacierIr));
     assert!(store.get("large").await.unwrap() == bytes);
     assert_eq!(classes.rules().await.unwrap(), []);

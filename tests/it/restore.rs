@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tier::catalog::{Change, Operation, Outcome, Snapshot, commit};
 use tier::clock::Clock;
 use tier::context::Context;
@@ -17,6 +16,7 @@ use tier::store::{ClassTime, Layout, Location, Store};
 use crate::support::events;
 use crate::support::fault::{Fault, FaultStore, Plan};
 use crate::support::lab::{context, full, line};
+use crate::support::temp_file;
 use crate::support::tier::{Outcome as Ran, Tier};
 
 const START: &str = "2026-11-22T00:00:00Z";
@@ -34,10 +34,7 @@ fn at(store: &Store, hours: i64) -> Context {
 
 /// A store with these objects; numbers are their names.
 async fn store_of(classes: &[StorageClass]) -> Store {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, BODY).unwrap();
-    let ctx = at(&Store::memory(), 0);
+    let (ctx, file) = (at(&Store::memory(), 0), temp_file(BODY));
     for (number, class) in classes.iter().enumerate() {
         ctx.store.classes().put_file(&path(number), &file, *class, &[]).await.unwrap();
     }

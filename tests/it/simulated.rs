@@ -12,6 +12,7 @@ use tier::model::{ObjectState, RestoreState, Retrieval, StorageClass};
 use tier::store::{BucketRule, ClassTime, Location, PutOutcome, RestoreOutcome, Store};
 
 use crate::support::fault::{Fault, FaultStore, Plan};
+use crate::support::temp_file;
 
 const START: &str = "2026-11-22T00:00:00Z";
 const PATH: &str = "events/date=2026-08-24/event_type=a%2Fb/tenant_id=acme/1.parquet";
@@ -28,7 +29,7 @@ fn later(store: &Store, hours: i64) -> Store {
 
 struct Lab {
     store: Store,
-    folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Lab {
@@ -36,25 +37,19 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::Local(folder.path().join("archive"));
         let store = Store::open(&location, ClassTime::default()).await.unwrap();
-        Lab { store: later(&store, 0), folder }
+        Lab { store: later(&store, 0), _folder: Some(folder) }
     }
 
     fn memory() -> Self {
-        Lab { store: later(&Store::memory(), 0), folder: tempfile::tempdir().unwrap() }
+        Lab { store: later(&Store::memory(), 0), _folder: None }
     }
 
     async fn each() -> [Self; 2] {
         [Self::local().await, Self::memory()]
     }
 
-    fn file(&self, body: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.folder.path().join("file");
-        fs::write(&path, body).unwrap();
-        path
-    }
-
     async fn put(&self, path: &str, class: StorageClass) -> ObjectState {
-        self.store.classes().put_file(path, &self.file(BODY), class, &[]).await.unwrap()
+        self.store.classes().put_file(path, &temp_file(BODY), class, &[]).await.unwrap()
     }
 }
 
@@ -297,16 +292,13 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 async fn a_file_above_a_part_arrives_whole() {
     let bytes: Vec<u8> = (0..(20 << 20) + 7).map(|at| (at % 251) as u8).collect();
     for lab in Lab::each().await {
-        let file = lab.file(&bytes);
         for (class, size) in [(GlacierIr, bytes.len()), (DeepArchive, 8 << 20), (Glacier, 0)] {
-            fs::write(&file, &bytes[..size]).unwrap();
+            let file = temp_file(&bytes[..size]);
             let state = lab.store.classes().put_file(PATH, &file, class, &[]).await.unwrap();
             assert_eq!((state.size_bytes, state.storage_class), (size as u64, class));
             lab.store.classes().restore(PATH, 1, Retrieval::Standard).await.unwrap();
             assert!(later(&lab.store, 12).get(PATH).await.unwrap() == bytes[..size], "{size} bytes differ");
         }
-        let missing = lab.store.classes().put_file(PATH, &lab.folder.path().join("none"), Glacier, &[]).await;
-        assert!(missing.is_err());
     }
 }
 
@@ -325,7 +317,7 @@ async fn a_fault_at_any_step_leaves_the_old_or_the_new_and_repeating_finishes() 
 async fn at_every_step(fault: Fault, from: Option<StorageClass>, to: Option<StorageClass>) {
     for at in 1.. {
         let lab = Lab::memory();
-        let file = lab.file(BODY);
+        let file = temp_file(BODY);
         if let Some(from) = from {
             lab.put(PATH, from).await;
             lab.store.classes().restore(PATH, 30, Retrieval::Standard).await.unwrap();
@@ -369,7 +361,7 @@ async fn what_an_interrupted_move_left_is_found_by_the_vacuum() {
     let lab = Lab::local().await;
     let plan = Plan::new(Fault::Death, 2);
     let dying = lab.store.decorated(|inner| FaultStore::over(inner, plan));
-    dying.classes().put_file(PATH, &lab.file(BODY), Glacier, &[]).await.unwrap_err();
+    dying.classes().put_file(PATH, &temp_file(BODY), Glacier, &[]).await.unwrap_err();
     assert_eq!(look(&lab.store, PATH).await, None);
     let left = lab.store.temporary_files().await.unwrap();
     assert_eq!(left.iter().map(|file| file.size_bytes).collect::<Vec<_>>(), [10]);

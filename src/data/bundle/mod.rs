@@ -20,13 +20,10 @@ mod write;
 pub use self::write::BUNDLE_KEY;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::io::BufReader;
 
 use bytes::Bytes;
 use jiff::civil::Date;
-use tempfile::TempPath;
 
 use self::digest::RowDigests;
 use self::verify::WrittenCell;
@@ -37,7 +34,10 @@ use super::threads;
 use crate::catalog::{Covered, FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
-use crate::store::{Layout, Store};
+use crate::store::{Layout, Store, TempFile};
+
+/// What is digested at once of a file that is read back.
+const READ_BYTES: usize = 1 << 20;
 
 /// Key columns in front of those of a cell's file.
 const KEYS: usize = 3;
@@ -55,10 +55,10 @@ pub struct BundlePlan<'a> {
     pub schema: &'a Schema,
 }
 
-/// A complete bundle on this machine, verified.
+/// A bundle on this machine, verified.
 #[derive(Debug)]
 pub struct BuiltBundle {
-    pub file: TempPath,
+    pub file: TempFile,
     /// Where it belongs on the store.
     pub path: String,
     /// `class_since` and `pack` are the caller's to fill in.
@@ -66,19 +66,18 @@ pub struct BuiltBundle {
     pub packed: Packed,
 }
 
-/// Builds a bundle in a temporary file, in `folder` or the system's. For threads outside the runtime.
-pub fn build(plan: &BundlePlan<'_>, target: &Target<'_>, folder: Option<&Path>) -> Result<BuiltBundle> {
+/// Builds a bundle in a temporary file. For threads outside the runtime.
+pub fn build(plan: &BundlePlan<'_>, target: &Target<'_>) -> Result<BuiltBundle> {
     let phrase = || format!("bundle {} cells of {}", plan.cells.len(), plan.month.strftime("%Y-%m"));
-    let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
     let digests = RowDigests::default();
-    let draft = write::write(plan, target, &folder, &digests).with_context(phrase)?;
+    let draft = write::write(plan, target, &digests).with_context(phrase)?;
     finish(plan, target, draft, &digests).with_context(phrase)
 }
 
 /// A bundle that is written but not verified.
 #[derive(Debug)]
 struct Draft {
-    file: TempPath,
+    file: TempFile,
     /// Where it belongs on the store.
     path: String,
     sha256: String,
@@ -103,7 +102,7 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     if on_disk.context("read it back")? != sha256 {
         return Err(verify::differs("its bytes changed on the disk"));
     }
-    let (size_bytes, footer) = decoded?;
+    let footer = decoded?;
     let covered = Covered::all(cells.iter().map(|cell| Covered::from(&cell.rows)));
     let Covered { tenants, event_types, dates, ts, rows } = covered.expect("a bundle has cells");
     let data_file = DataFile {
@@ -113,7 +112,7 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
         dates,
         ts,
         rows,
-        size_bytes,
+        size_bytes: file.size_bytes(),
         footer_bytes: footer.len() as u32,
         schema_id: target.schema_id,
         storage_class: plan.class,
@@ -131,24 +130,18 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
     Ok(BuiltBundle { file, path, new: NewFile { file: data_file, audit }, packed })
 }
 
-pub(super) fn sha256_of(path: &Path) -> Result<String> {
-    let mut sink = Hashing::new(std::io::sink());
-    let mut file = File::open(path).context("open the bundle")?;
-    std::io::copy(&mut file, &mut sink).context("read the bundle")?;
+pub(super) fn sha256_of(file: &TempFile) -> Result<String> {
+    let (mut bytes, mut sink) = (BufReader::with_capacity(READ_BYTES, file.reader()), Hashing::new(std::io::sink()));
+    std::io::copy(&mut bytes, &mut sink).context("read a temporary file")?;
     Ok(sink.finish().1)
 }
 
-/// The size of the file, and its end as it is to be packed.
-pub(super) fn footer_of_draft(path: &Path, rows: u64) -> Result<(u64, Bytes)> {
-    let file = File::open(path).context("open the bundle")?;
-    let size_bytes = file.metadata().context("look at the bundle")?.len();
-    let suffix = |length: u64| {
-        let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, size_bytes - length).context("read the bundle")?;
-        Ok(Bytes::from(bytes))
-    };
+/// The file's end as it is to be packed.
+pub(super) fn footer_of_draft(file: &TempFile, rows: u64) -> Result<Bytes> {
+    let size_bytes = file.size_bytes();
+    let suffix = |length: u64| file.bytes(size_bytes - length, length as usize).context("read a temporary file");
     let footer_bytes = footer::read_back(size_bytes, rows, suffix)?;
-    Ok((size_bytes, suffix(u64::from(footer_bytes))?))
+    suffix(u64::from(footer_bytes))
 }
 
 /// What is to be packed of a cell's file that is archived where it lies.
@@ -166,6 +159,7 @@ pub async fn footer_of(store: &Store, file: &DataFile) -> Result<Packed> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::atomic::AtomicUsize;
 
     use super::super::encode::CellWriter;
@@ -203,7 +197,7 @@ mod tests {
         let (month, schema) = (Date::constant(2026, 8, 1), &Schema::default());
         let plan = BundlePlan { month, bucket: 0, class: StorageClass::DeepArchive, cells: &cells, schema };
         let digests = RowDigests::default();
-        let mut draft = write::write(&plan, &target, &std::env::temp_dir(), &digests).unwrap();
+        let mut draft = write::write(&plan, &target, &digests).unwrap();
         spoil(&mut draft);
         match finish(&plan, &target, draft, &digests) {
             Ok(_) => String::new(),
@@ -214,18 +208,24 @@ mod tests {
     #[test]
     fn a_bundle_that_is_not_what_was_read_is_never_handed_out() {
         assert_eq!(verdict(|_| {}), "");
-        let size = |draft: &Draft| std::fs::metadata(&draft.file).unwrap().len();
+        // Of other bytes: a draft is complete and not written to.
+        let with = |draft: &mut Draft, change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = draft.file.whole().unwrap().to_vec();
+            change(&mut bytes);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            draft.file = TempFile::new(file).unwrap();
+        };
         for part in 1..20 {
             let spoilt = verdict(|draft| {
-                let mut bytes = std::fs::read(&draft.file).unwrap();
-                let at = size(draft) * part / 20;
-                bytes[at as usize] ^= 1;
-                std::fs::write(&draft.file, bytes).unwrap();
+                with(draft, &|bytes| {
+                    let at = bytes.len() * part / 20;
+                    bytes[at] ^= 1;
+                });
             });
             assert!(spoilt.contains("its bytes changed on the disk"), "part {part}: {spoilt}");
         }
-        let cut =
-            verdict(|draft| File::options().write(true).open(&draft.file).unwrap().set_len(size(draft) / 2).unwrap());
+        let cut = verdict(|draft| with(draft, &|bytes| bytes.truncate(bytes.len() / 2)));
         assert!(cut.contains("its bytes changed on the disk"), "{cut}");
         let other_content = verdict(|draft| draft.cells[1].digest = draft.cells[0].digest);
         assert!(other_content.contains("tenant_id=b have other content"), "{other_content}");

@@ -4,9 +4,7 @@
 //! fetched side by side. Small ones stay in memory, large ones pass through it into temporary files.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -22,7 +20,7 @@ use super::super::typed::Typed;
 use super::digest::{RowDigest, RowDigests};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Partition};
-use crate::store::Store;
+use crate::store::{Store, TempFile};
 
 /// Below this a file is fetched whole: one request costs more than its bytes.
 const FETCH_WHOLE_BYTES: u64 = 4 << 20;
@@ -46,7 +44,6 @@ const BATCH_ROWS: usize = 2048;
 /// Hands out the files in the order of the plan.
 pub struct Sources<'a> {
     target: &'a Target<'a>,
-    folder: PathBuf,
     waiting: VecDeque<Fetch>,
     started: VecDeque<(Fetch, JoinHandle<Result<Fetched>>)>,
 }
@@ -59,7 +56,7 @@ struct Fetch {
 
 enum Fetched {
     Memory(Bytes),
-    Disk(File),
+    Disk(TempFile),
 }
 
 impl Fetch {
@@ -70,7 +67,7 @@ impl Fetch {
 }
 
 impl<'a> Sources<'a> {
-    pub fn new(cells: &[(Partition, Vec<DataFile>)], target: &'a Target<'a>, folder: &Path) -> Self {
+    pub fn new(cells: &[(Partition, Vec<DataFile>)], target: &'a Target<'a>) -> Self {
         let fetches = cells.iter().flat_map(|(_, files)| {
             let cell_bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
             files.iter().map(move |file| {
@@ -79,7 +76,7 @@ impl<'a> Sources<'a> {
             })
         });
         let waiting = fetches.collect();
-        Sources { target, folder: folder.to_owned(), waiting, started: VecDeque::new() }
+        Sources { target, waiting, started: VecDeque::new() }
     }
 
     /// The rows of the next file, with all columns of the archive.
@@ -104,7 +101,7 @@ impl<'a> Sources<'a> {
                 break;
             }
             let fetch = self.waiting.pop_front().expect("looked at");
-            let work = fetch_file(self.target.store.clone(), fetch.clone(), self.folder.clone());
+            let work = fetch_file(self.target.store.clone(), fetch.clone());
             self.started.push_back((fetch, self.target.runtime.spawn(work)));
         }
     }
@@ -116,14 +113,14 @@ impl Drop for Sources<'_> {
     }
 }
 
-async fn fetch_file(store: Store, fetch: Fetch, folder: PathBuf) -> Result<Fetched> {
+async fn fetch_file(store: Store, fetch: Fetch) -> Result<Fetched> {
     let Fetch { file, to_disk } = fetch;
     if !to_disk {
         let bytes = store.get(&file.path).await?;
         check_size(&file, bytes.len() as u64)?;
         return Ok(Fetched::Memory(bytes));
     }
-    let spool = Arc::new(tempfile::tempfile_in(folder).context("make a temporary file")?);
+    let spool = Arc::new(tempfile::tempfile().context("make a temporary file")?);
     let (store, spool_ref, path) = (&store, &spool, &file.path);
     let parts = (0..file.size_bytes).step_by(PART_BYTES as usize);
     let written: Vec<u64> = futures::stream::iter(parts)
@@ -138,7 +135,7 @@ async fn fetch_file(store: Store, fetch: Fetch, folder: PathBuf) -> Result<Fetch
         .try_collect()
         .await?;
     check_size(&file, written.iter().sum())?;
-    Ok(Fetched::Disk(Arc::try_unwrap(spool).expect("every write has ended")))
+    Ok(Fetched::Disk(TempFile::new(Arc::try_unwrap(spool).expect("every write has ended"))?))
 }
 
 fn check_size(file: &DataFile, size_bytes: u64) -> Result<()> {

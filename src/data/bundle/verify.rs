@@ -1,8 +1,6 @@
 //! Decodes a bundle again and compares it with what was read from its sources.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -17,6 +15,7 @@ use super::KEYS;
 use super::digest::{RowDigest, RowDigests};
 use crate::error::{Context, Error, Result};
 use crate::model::days_of_date;
+use crate::store::TempFile;
 
 const BATCH_ROWS: usize = 8192;
 
@@ -27,18 +26,16 @@ pub struct WrittenCell {
     pub digest: RowDigest,
 }
 
-/// Checks each cell of a local bundle: its keys, its number of rows, their times, order and content; and that there is
+/// Checks each cell of a bundle: its keys, its number of rows, their times, order and content; and that there is
 /// nothing else in it. Row groups are decoded side by side.
-pub fn verify(path: &Path, cells: &[WrittenCell], digests: &RowDigests) -> Result<()> {
-    let file = File::open(path).context("open the bundle")?;
+pub fn verify(file: &TempFile, cells: &[WrittenCell], digests: &RowDigests) -> Result<()> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&file, options).context("read its footer")?;
+    let metadata = ArrowReaderMetadata::load(file, options).context("read its footer")?;
     let groups = runs_of_groups(&metadata, cells)?;
     let (next, checked) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || -> Result<()> {
-        let file = File::open(path).context("open the bundle")?;
         while let Some(runs) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let parts = check_group(&file, &metadata, runs, digests)?;
+            let parts = check_group(file, &metadata, runs, digests)?;
             checked.lock().unwrap_or_else(PoisonError::into_inner).insert(runs.group, parts);
         }
         Ok(())
@@ -82,13 +79,12 @@ fn runs_of_groups<'a>(metadata: &ArrowReaderMetadata, cells: &'a [WrittenCell]) 
 
 /// Decodes a row group and checks the keys of its rows, and their order within each cell.
 fn check_group<'a>(
-    file: &File,
+    file: &TempFile,
     metadata: &ArrowReaderMetadata,
     expected: &GroupRuns<'a>,
     digests: &RowDigests,
 ) -> Result<Vec<Part<'a>>> {
-    let file = file.try_clone().context("open the bundle")?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone());
     let reader =
         builder.with_row_groups(vec![expected.group]).with_batch_size(BATCH_ROWS).build().context("read it")?;
     let (mut parts, mut runs, mut missing) = (Vec::<Part<'a>>::new(), expected.runs.iter(), 0);
@@ -192,7 +188,6 @@ mod tests {
     use arrow::array::{ArrayRef, Date32Array, StringArray, TimestampMicrosecondArray};
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
-    use tempfile::NamedTempFile;
 
     use super::*;
     use crate::model::{Key, KeyRange, Partition, Schema};
@@ -231,14 +226,15 @@ mod tests {
         };
         let all: Vec<i64> = (0..10).collect();
         let cells = [written("a", &all, 0), written("b", &[5, 6], 10)];
-        let mut file = NamedTempFile::new().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
         let properties = WriterProperties::builder().set_max_row_group_row_count(Some(4)).build();
         let mut writer =
             ArrowWriter::try_new(&mut file, Schema::default().arrow_with_keys(), Some(properties)).unwrap();
         writer.write(&rows("a", a)).unwrap();
         writer.write(&rows("b", b)).unwrap();
         writer.close().unwrap();
-        verify(file.path(), &cells, &digests).map_or_else(|error| error.to_string(), |()| String::new())
+        verify(&TempFile::new(file).unwrap(), &cells, &digests)
+            .map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]

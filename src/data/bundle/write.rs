@@ -1,7 +1,7 @@
 //! Encodes the cells of a plan into one local Parquet file.
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray};
@@ -12,7 +12,6 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use tempfile::NamedTempFile;
 
 use super::super::encode::{BLOOM_FALSE_POSITIVES, MAX_ROW_GROUP_BYTES, Target, bounds, encodings};
 use super::super::footer::Hashing;
@@ -26,7 +25,7 @@ use super::verify::WrittenCell;
 use super::{BundlePlan, Draft};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, Key, KeyRange, Partition, days_of_date};
-use crate::store::Layout;
+use crate::store::{Layout, TempFile};
 
 /// What a bundle says of itself, as JSON in its footer.
 pub const BUNDLE_KEY: &str = "tier.bundle";
@@ -57,15 +56,15 @@ const ZSTD_LEVEL: i32 = 9;
 const ID_ZSTD_LEVEL: i32 = 1;
 
 /// Writes the file. It is complete, but not yet verified.
-pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, folder: &Path, digests: &RowDigests) -> Result<Draft> {
+pub(super) fn write(plan: &BundlePlan<'_>, target: &Target<'_>, digests: &RowDigests) -> Result<Draft> {
     if plan.cells.is_empty() {
         return Err(Error::failed("a bundle needs at least one cell"));
     }
     let typed = Typed::new(plan.schema);
-    let mut sources = Sources::new(plan.cells, target, folder);
+    let mut sources = Sources::new(plan.cells, target);
     let number = target.next_file.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = target.layout.bundle(plan.month, plan.bucket, number);
-    let mut writer = BundleWriter::new(plan, path, folder);
+    let mut writer = BundleWriter::new(plan, path);
     let mut tenants = plan.cells.chunk_by(|(a, _), (b, _)| a.tenant_id == b.tenant_id).peekable();
     while let Some(cells) = tenants.next() {
         for (cell, files) in cells {
@@ -92,12 +91,11 @@ fn encoded_bytes(cells: &[(Partition, Vec<DataFile>)], plan: &BundlePlan<'_>) ->
     cells.iter().flat_map(|(_, files)| files).map(rows_of).sum()
 }
 
-type Writer = ParallelWriter<Hashing<BufWriter<NamedTempFile>>>;
+type Writer = ParallelWriter<Hashing<BufWriter<File>>>;
 
 struct BundleWriter<'a> {
     plan: &'a BundlePlan<'a>,
     path: String,
-    folder: &'a Path,
     /// From the first rows on, which tell how their columns are best encoded.
     writer: Option<Writer>,
     schema: SchemaRef,
@@ -114,13 +112,13 @@ struct OpenCell {
 }
 
 impl<'a> BundleWriter<'a> {
-    fn new(plan: &'a BundlePlan<'a>, path: String, folder: &'a Path) -> Self {
+    fn new(plan: &'a BundlePlan<'a>, path: String) -> Self {
         let schema = plan.schema.arrow_with_keys();
-        BundleWriter { plan, path, folder, writer: None, schema, cells: Vec::new(), rows: 0, ids: None, cell: None }
+        BundleWriter { plan, path, writer: None, schema, cells: Vec::new(), rows: 0, ids: None, cell: None }
     }
 
     fn create(&self, first: &RecordBatch) -> Result<Writer> {
-        let file = NamedTempFile::with_prefix_in("tier-bundle-", self.folder).context("make a temporary file")?;
+        let file = tempfile::tempfile().context("make a temporary file")?;
         // Every type of ours has its own Parquet type: a copy of the arrow schema says nothing more.
         let properties = properties(self.plan, &self.path, first);
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
@@ -183,7 +181,7 @@ impl<'a> BundleWriter<'a> {
         let (mut sink, sha256) = writer.into_inner().context("encode events")?.finish();
         sink.flush().context("write a temporary file")?;
         let file = sink.into_inner().map_err(|error| error.into_error()).context("write a temporary file")?;
-        Ok(Draft { file: file.into_temp_path(), path: self.path, sha256, cells: self.cells, ids })
+        Ok(Draft { file: TempFile::new(file)?, path: self.path, sha256, cells: self.cells, ids })
     }
 }
 

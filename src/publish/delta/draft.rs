@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, Seek, Write};
 
 use jiff::Timestamp;
-use tempfile::{NamedTempFile, SpooledTempFile};
+use tempfile::SpooledTempFile;
 
 use super::action::{Action, Add, Remove};
 use crate::catalog::Totals;
 use crate::error::{Context, Result};
 use crate::model::DataFile;
+use crate::store::TempFile;
 
 /// Beyond it the lines go to disk.
 const MEMORY_BYTES: usize = 8 << 20;
@@ -40,19 +41,19 @@ impl Draft {
     }
 
     /// The whole commit, `head` first.
-    pub fn finish(self, head: &[Action]) -> Result<NamedTempFile> {
+    pub fn finish(self, head: &[Action]) -> Result<TempFile> {
         let finish = |lines: BufWriter<SpooledTempFile>| {
             let mut lines = lines.into_inner().map_err(io::IntoInnerError::into_error)?;
             lines.rewind()?;
             Ok::<_, io::Error>(lines)
         };
         let mut lines = finish(self.lines).context(PHRASE)?;
-        let mut file = NamedTempFile::new().context(PHRASE)?;
+        let mut file = tempfile::tempfile().context(PHRASE)?;
         for action in head {
             write_line(&mut file, action)?;
         }
         io::copy(&mut lines, &mut file).context(PHRASE)?;
-        Ok(file)
+        TempFile::new(file)
     }
 }
 

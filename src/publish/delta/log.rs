@@ -1,14 +1,13 @@
 //! The folder `_delta_log/`: which versions there are, and what the newest of them shows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::action::{Action, Shown};
 use crate::error::{Context, Error, Result};
-use crate::store::{Layout, Listed, PutOutcome, Store};
+use crate::store::{Layout, Listed, PutOutcome, Store, TempFile};
 
 /// A commit's first lines say whose it is and what it shows; the rest may be long.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -202,7 +201,7 @@ fn shown(head: &[u8], archive: &str) -> Option<Shown> {
 }
 
 /// Creates the file of a commit; durable when it returns.
-pub async fn put_commit(store: &Store, version: u64, file: &Path) -> Result<PutOutcome> {
+pub async fn put_commit(store: &Store, version: u64, file: &TempFile) -> Result<PutOutcome> {
     store
         .put_file_if_absent(&commit_path(version), file)
         .await

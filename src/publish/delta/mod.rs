@@ -118,7 +118,7 @@ pub async fn publish(ctx: &Ctx, checkpoints: &Checkpoints) -> Result<Report> {
         let Commit { draft, head, is_upgrade } = commit;
         let (added, removed) = (draft.added, draft.removed);
         let file = draft.finish(&head)?;
-        match log::put_commit(&ctx.store, version, file.path()).await? {
+        match log::put_commit(&ctx.store, version, &file).await? {
             PutOutcome::Created => {
                 report.commits += 1;
                 report.upgraded |= is_upgrade;

@@ -31,12 +31,12 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::PutOutcome;
 use super::aws::Access;
 use super::classes::{BucketFacts, BucketRule, Classes, ObjectLock, RestoreOutcome};
 use super::errors::{explain_sdk, status};
 use super::location::Location;
 use super::meter::Meter;
+use super::{PutOutcome, TempFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{ObjectState, RestoreState, Retrieval, StorageClass};
 use upload::Existing;
@@ -145,7 +145,7 @@ impl Classes for S3Classes {
     async fn put_file(
         &self,
         path: &str,
-        file: &std::path::Path,
+        file: &TempFile,
         class: StorageClass,
         tags: &[(String, String)],
     ) -> Result<ObjectState> {
@@ -157,7 +157,7 @@ impl Classes for S3Classes {
         Ok(state)
     }
 
-    async fn put_file_if_absent(&self, path: &str, file: &std::path::Path) -> Result<PutOutcome> {
+    async fn put_file_if_absent(&self, path: &str, file: &TempFile) -> Result<PutOutcome> {
         match self.upload(path, file, StorageClass::Standard, &[], Existing::Kept).await? {
             Some(_) => Ok(PutOutcome::Created),
             None => Ok(PutOutcome::AlreadyExists),

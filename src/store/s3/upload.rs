@@ -1,11 +1,6 @@
-//! Uploads of local files: whole or in parts, every byte under a SHA-256 that the store checks.
+//! Uploads of files: whole or in parts, every byte under a SHA-256 that the store checks.
 //!
 //! SHA-256 in a header is what AWS, MinIO and moto all take; a checksum over the whole of a multipart upload is not.
-
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -20,6 +15,7 @@ use url::form_urlencoded;
 use super::S3Classes;
 use crate::error::{Context, Error, Result};
 use crate::model::StorageClass;
+use crate::store::TempFile;
 use crate::store::errors::{explain_sdk, status};
 
 /// A file up to here is one PUT; a larger one goes in parts of this size. S3 wants at least 5 MiB and takes at most
@@ -66,18 +62,16 @@ impl S3Classes {
     pub(super) async fn upload(
         &self,
         path: &str,
-        file: &Path,
+        file: &TempFile,
         class: StorageClass,
         tags: &[(String, String)],
         existing: Existing,
     ) -> Result<Option<u64>> {
-        let phrase = || format!("open {}", file.display());
-        let file = Arc::new(File::open(file).with_context(phrase)?);
-        let size = file.metadata().with_context(phrase)?.len();
+        let size = file.size_bytes();
         let tags =
             (!tags.is_empty()).then(|| form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish());
         if size > PART_BYTES {
-            let uploaded = self.upload_parts(path, file, size, class, tags, existing).await?;
+            let uploaded = self.upload_parts(path, file, class, tags, existing).await?;
             return Ok(uploaded.map(|()| size));
         }
         let part = read_part(file, 0, size).await?;
@@ -99,8 +93,7 @@ impl S3Classes {
     async fn upload_parts(
         &self,
         path: &str,
-        file: Arc<File>,
-        size: u64,
+        file: &TempFile,
         class: StorageClass,
         tags: Option<String>,
         existing: Existing,
@@ -115,7 +108,7 @@ impl S3Classes {
             .map_err(explain_sdk)?;
         let id = created.upload_id().ok_or_else(|| Error::failed("the store named no upload"))?;
         let uploaded = async {
-            let parts = self.send_parts(&key, id, file, size).await?;
+            let parts = self.send_parts(&key, id, file).await?;
             let request = client.complete_multipart_upload().bucket(bucket).key(&key).upload_id(id);
             let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
             let request = request.set_if_none_match(existing.condition());
@@ -129,9 +122,10 @@ impl S3Classes {
         Ok(uploaded?.map(|_| ()))
     }
 
-    async fn send_parts(&self, key: &str, id: &str, file: Arc<File>, size: u64) -> Result<Vec<CompletedPart>> {
+    async fn send_parts(&self, key: &str, id: &str, file: &TempFile) -> Result<Vec<CompletedPart>> {
+        let size = file.size_bytes();
         let send = |number: u64| {
-            let (client, bucket, file) = (self.client(), &self.bucket, file.clone());
+            let (client, bucket) = (self.client(), &self.bucket);
             async move {
                 let offset = (number - 1) * PART_BYTES;
                 let part = read_part(file, offset, PART_BYTES.min(size - offset)).await?;
@@ -151,12 +145,12 @@ impl S3Classes {
     }
 }
 
-async fn read_part(file: Arc<File>, offset: u64, length: u64) -> Result<Part> {
+async fn read_part(file: &TempFile, offset: u64, length: u64) -> Result<Part> {
+    let file = file.clone();
     let read = move || {
-        let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, offset)?;
+        let bytes = file.bytes(offset, length as usize)?;
         let sha256 = STANDARD.encode(Sha256::digest(&bytes));
-        Ok::<_, std::io::Error>(Part { bytes: bytes.into(), sha256 })
+        Ok::<_, std::io::Error>(Part { bytes, sha256 })
     };
     tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
 }

@@ -1,9 +1,5 @@
 //! What the simulated store can do with storage classes.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path as FilePath;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -16,10 +12,10 @@ use super::{RULES, Simulated};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{ObjectState, Retrieval, StorageClass};
 use crate::store::classes::{BucketFacts, BucketRule, Classes, OUR_RULES, ObjectLock, RestoreOutcome};
-use crate::store::{PutOutcome, explain};
+use crate::store::{PutOutcome, TempFile, explain};
 
 /// A file goes over in parts of this size; a smaller one in one piece.
-const PART_BYTES: usize = 8 << 20;
+const PART_BYTES: u64 = 8 << 20;
 
 /// Parts under way at once: what a copy costs in memory.
 const PARTS_IN_FLIGHT: usize = 2;
@@ -76,20 +72,20 @@ impl Simulated {
     }
 
     /// Copies a file out of reach of the path and compares what is read back.
-    async fn copy_in(&self, file: &FilePath, place: &Path) -> Result<u64> {
-        let (size_bytes, digest) = self.upload(file, place).await?;
-        if self.digest(place).await.map_err(explain)? != (size_bytes, digest.finalize().into()) {
+    async fn copy_in(&self, file: &TempFile, place: &Path) -> Result<()> {
+        let digest = self.upload(file, place).await?;
+        if self.digest(place).await.map_err(explain)? != (file.size_bytes(), digest.finalize().into()) {
             self.remove(place).await.map_err(explain)?;
             return Err(Error::failed("what was read back is not what was written").code("damaged-upload"));
         }
-        Ok(size_bytes)
+        Ok(())
     }
 
     /// The size and SHA-256 of what lies there. Read in parts: a local store streams 8 KiB at a time, each of them a task.
     async fn digest(&self, place: &Path) -> object_store::Result<(u64, [u8; 32])> {
         let size_bytes = self.base.head(place).await?.size;
-        let range = |start: u64| start..(start + PART_BYTES as u64).min(size_bytes);
-        let mut parts = futures::stream::iter((0..size_bytes).step_by(PART_BYTES))
+        let range = |start: u64| start..(start + PART_BYTES).min(size_bytes);
+        let mut parts = futures::stream::iter((0..size_bytes).step_by(PART_BYTES as usize))
             .map(|start| self.base.get_range(place, range(start)))
             .buffered(PARTS_IN_FLIGHT);
         let mut digest = Sha256::new();
@@ -99,34 +95,25 @@ impl Simulated {
         Ok((size_bytes, digest.finalize().into()))
     }
 
-    async fn upload(&self, file: &FilePath, place: &Path) -> Result<(u64, Sha256)> {
-        let mut file = File::open(file).context("open the file")?;
-        let (mut size_bytes, mut digest, mut upload) = (0, Sha256::new(), None);
-        loop {
-            let part;
-            (file, part) = read_part(file).await?;
-            size_bytes += part.len() as u64;
+    /// Returns the digest of what was sent.
+    async fn upload(&self, file: &TempFile, place: &Path) -> Result<Sha256> {
+        let (size_bytes, mut digest) = (file.size_bytes(), Sha256::new());
+        if size_bytes < PART_BYTES {
+            let whole = read_part(file, 0, size_bytes).await?;
+            digest.update(&whole);
+            self.base.put(place, PutPayload::from(whole)).await.map_err(explain)?;
+            return Ok(digest);
+        }
+        let begun = self.base.put_multipart(place).await.map_err(explain)?;
+        let mut writer = WriteMultipart::new_with_chunk_size(begun, PART_BYTES as usize);
+        for start in (0..size_bytes).step_by(PART_BYTES as usize) {
+            let part = read_part(file, start, PART_BYTES.min(size_bytes - start)).await?;
             digest.update(&part);
-            let is_last = part.len() < PART_BYTES;
-            if is_last && upload.is_none() {
-                self.base.put(place, PutPayload::from(part)).await.map_err(explain)?;
-                return Ok((size_bytes, digest));
-            }
-            let writer = match &mut upload {
-                Some(writer) => writer,
-                none => {
-                    let begun = self.base.put_multipart(place).await.map_err(explain)?;
-                    none.insert(WriteMultipart::new_with_chunk_size(begun, PART_BYTES))
-                }
-            };
             writer.wait_for_capacity(PARTS_IN_FLIGHT).await.map_err(explain)?;
             writer.put(part);
-            if is_last {
-                let upload = upload.expect("begun above");
-                upload.finish().await.map_err(explain)?;
-                return Ok((size_bytes, digest));
-            }
         }
+        writer.finish().await.map_err(explain)?;
+        Ok(digest)
     }
 
     async fn listed(&self, folder: &str) -> object_store::Result<Vec<ObjectState>> {
@@ -164,24 +151,24 @@ impl Classes for Simulated {
     async fn put_file(
         &self,
         path: &str,
-        file: &FilePath,
+        file: &TempFile,
         class: StorageClass,
         _tags: &[(String, String)],
     ) -> Result<ObjectState> {
         let put = async {
             let before = self.record(path).await.map_err(explain)?;
-            let size_bytes = self.copy_in(file, &self.archived_place(path)).await?;
-            let state = self.settle(path, class, size_bytes).await.map_err(explain)?;
+            self.copy_in(file, &self.archived_place(path)).await?;
+            let state = self.settle(path, class, file.size_bytes()).await.map_err(explain)?;
             self.left(before.as_ref());
             Ok::<_, Error>(state)
         };
         self.meter.count_put();
-        put.await.with_context(|| format!("put {} as {path} into {class}", file.display()))
+        put.await.with_context(|| format!("put {path} into {class}"))
     }
 
-    async fn put_file_if_absent(&self, path: &str, file: &FilePath) -> Result<PutOutcome> {
-        let phrase = || format!("create {path} from {}", file.display());
-        let bytes = std::fs::read(file).with_context(phrase)?;
+    async fn put_file_if_absent(&self, path: &str, file: &TempFile) -> Result<PutOutcome> {
+        let phrase = || format!("create {path}");
+        let bytes = file.whole().with_context(phrase)?;
         match self.put_opts(&self.place(path), PutPayload::from(bytes), PutMode::Create.into()).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::AlreadyExists),
@@ -292,13 +279,9 @@ impl Simulated {
     }
 }
 
-/// The next part of the file, whole unless the file ends.
-async fn read_part(mut file: File) -> Result<(File, Bytes)> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut part = Vec::with_capacity(PART_BYTES);
-        (&mut file).take(PART_BYTES as u64).read_to_end(&mut part)?;
-        Ok::<_, io::Error>((file, Bytes::from(part)))
-    });
+async fn read_part(file: &TempFile, start: u64, length: u64) -> Result<Bytes> {
+    let file = file.clone();
+    let read = tokio::task::spawn_blocking(move || file.bytes(start, length as usize));
     read.await.context("wait for the file")?.context("read the file")
 }
 

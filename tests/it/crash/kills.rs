@@ -1,8 +1,6 @@
 //! The real binary, killed.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::Child;
+use std::ops::Range;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,17 +11,13 @@ use crate::support::lab::{check_versions, line, rows};
 use crate::support::tier::{Outcome, Tier};
 
 /// Enough that reading takes a while, in a few dozen cells.
-fn export(tier: &Tier, events: u32) -> Vec<String> {
+fn export(tier: &Tier, events: Range<u32>) -> Vec<String> {
     let row = |id: u32| {
         let time = format!("2026-08-{:02}T{:02}:00:00Z", 1 + id % 28, id % 24);
         line(&format!("{id:06}"), &time, &format!(r#""n":{id},"note":"{}""#, "x".repeat(200)))
     };
-    tier.write("day.ndjson", (0..events).map(|id| row(id) + "\n").collect::<String>());
-    (0..events).map(|id| format!("{id:06}")).collect()
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).unwrap();
+    tier.write("day.ndjson", events.clone().map(|id| row(id) + "\n").collect::<String>());
+    events.map(|id| format!("{id:06}")).collect()
 }
 
 async fn ids(store: &Store) -> Vec<String> {
@@ -37,35 +31,18 @@ async fn open(tier: &Tier) -> Store {
     Store::open(&Location::Local(tier.path("archive")), ClassTime::default()).await.unwrap()
 }
 
-/// Killed later and later, until a run is quicker than that; after each kill the archive is readable, and has the run
-/// whole or not at all, and no temporary file is left.
+/// After each kill the archive is readable, and has the run whole or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
     let tier = Tier::new();
-    let expected = export(&tier, 30_000);
-    let mut kills = 0;
-    let mut delay = Duration::from_millis(5);
-    loop {
-        let mut child = tier.spawn(&["archive", "day.ndjson", "--archive", "archive"]);
-        tokio::time::sleep(delay).await;
-        let running = child.try_wait().unwrap().is_none();
-        if running {
-            signal(&child, Signal::KILL);
-        }
-        let status = child.wait().unwrap();
-        assert_eq!(tier.temporary_files(), Vec::<PathBuf>::new());
+    let expected = export(&tier, 0..30_000);
+    let check = async || {
         let store = open(&tier).await;
         let found = ids(&store).await;
         check_versions(&store).await;
-        assert!(found.is_empty() || found == expected, "{} events after {delay:?}", found.len());
-        if status.code() == Some(0) {
-            break;
-        }
-        assert_eq!(status.signal(), Some(9), "{status:?}");
-        kills += 1;
-        delay = delay * 5 / 4;
-    }
-    assert!(kills >= 3, "the run was too quick to be killed: {kills} kills");
+        assert!(found.is_empty() || found == expected, "{} events", found.len());
+    };
+    tier.kill_until_done(&["archive", "day.ndjson", "--archive", "archive"], Duration::from_millis(5), check).await;
     let again = tier.json(&["archive", "day.ndjson", "--archive", "archive"]);
     assert_eq!((again["read"].as_u64(), again["version"].as_u64()), (Some(0), Some(1)));
     let store = open(&tier).await;
@@ -84,12 +61,36 @@ async fn an_archive_run_killed_at_any_moment_is_made_whole_by_the_next() {
     assert_eq!(store.temporary_files().await.unwrap(), []);
 }
 
+/// What rewrites an archive: after each kill it has every event once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_and_a_move_killed_at_any_moment_are_made_whole_by_the_next() {
+    let tier = Tier::new();
+    let mut expected = Vec::new();
+    for first in [0, 10_000, 20_000] {
+        expected.extend(export(&tier, first..first + 10_000));
+        tier.ok(&["archive", "day.ndjson", "--archive", "archive", "--now", "2026-09-01T12:00:00Z"]);
+    }
+    tier.write("rules.toml", "[[lifecycle.rules]]\nafter = \"30d\"\nclass = \"GLACIER_IR\"\nlayout = \"bundle\"\n");
+    let later = ["--archive", "archive", "--now", "2026-11-01T00:00:00Z", "--yes"];
+    let check = async || {
+        let store = open(&tier).await;
+        assert_eq!(ids(&store).await, expected);
+        check_versions(&store).await;
+    };
+    let first = Duration::from_millis(5);
+    tier.kill_until_done(&[&["compact"], &later[..]].concat(), first, check).await;
+    let apply = ["lifecycle", "apply", "--config", "rules.toml", "--max-cost", "1"];
+    tier.kill_until_done(&[&apply, &later[..]].concat(), first, check).await;
+    let files = Snapshot::open(&open(&tier).await).await.unwrap().files(|_| true).await.unwrap();
+    assert!(files.iter().all(|file| file.path.starts_with("_bundles/")), "{files:#?}");
+}
+
 /// Stopped while it reads: the exit code says by what, nothing is committed, and the run after it does it all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_polite_signal_stops_at_a_safe_border_and_the_exit_code_says_which() {
     for (which, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let tier = Tier::new();
-        let expected = export(&tier, 30_000);
+        let expected = export(&tier, 0..30_000);
         // Reads from a pipe that stays open: the run cannot be over before the signal is there.
         let fifo = tier.path("slow.ndjson");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
@@ -103,7 +104,7 @@ async fn a_polite_signal_stops_at_a_safe_border_and_the_exit_code_says_which() {
             while pipe.write_all(&text).is_ok() {}
         });
         tokio::time::sleep(Duration::from_millis(300)).await;
-        signal(&child, which);
+        kill_process(Pid::from_child(&child), which).unwrap();
         let outcome = Outcome::of(child.wait_with_output().unwrap());
         feeder.join().unwrap();
         assert_eq!(outcome.code, Some(code), "{outcome:#?}");

@@ -1,6 +1,5 @@
 //! `tier archive --from-hot` by the real binary, against a real Cassandra.
 
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +11,7 @@ use tier::store::{ClassTime, Location, Store};
 
 use super::night::{DAYS, KEY, NEXT_NIGHT, NIGHT, Night, day, days_of, rows_of};
 use crate::support::events::Row;
-use crate::support::tier::{Outcome, Tier};
+use crate::support::tier::Tier;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_days_are_sealed_oldest_first_and_a_second_run_adds_nothing() {
@@ -178,32 +177,19 @@ async fn an_open_day_is_not_archived() {
     assert!(outcome.stderr.contains("it closes at 2026-11-24T02:00:00Z"), "{outcome:#?}");
 }
 
-/// Killed later and later: after each kill every day is there whole or not at all, and the last run does the rest.
+/// After each kill every day is there whole or not at all, and the last run does the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_killed_at_any_moment_is_made_whole_by_the_next_run() {
     let night = Night::new(KEY).await;
     night.insert(&rows_of(&DAYS, &["acme", "globex"], 1500)).await;
-    let (mut kills, mut delay) = (0, Duration::from_millis(100));
-    loop {
-        let mut child = night.tier.spawn(&["archive", "--from-hot", "--now", NIGHT]);
-        tokio::time::sleep(delay).await;
-        if child.try_wait().unwrap().is_none() {
-            kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
-        }
-        let outcome = child.wait_with_output().unwrap();
+    let check = async || {
         let store = Store::open(&Location::Local(night.tier.path("archive")), ClassTime::default()).await.unwrap();
         if Snapshot::latest(&store).await.unwrap().is_some() {
             let counts = night.counts();
             assert!(counts.iter().all(|line| line.ends_with(",1500")), "{counts:?}");
         }
-        if outcome.status.code() == Some(0) {
-            break;
-        }
-        assert_eq!(outcome.status.signal(), Some(9), "{:#?}", Outcome::of(outcome));
-        kills += 1;
-        delay = delay * 4 / 3;
-    }
-    assert!(kills >= 2, "the run was too quick to be killed: {kills} kills");
+    };
+    night.tier.kill_until_done(&["archive", "--from-hot", "--now", NIGHT], Duration::from_millis(100), check).await;
     let totals = "SELECT count(*), count(DISTINCT event_id), sum(amount) FROM events";
     assert_eq!(night.ask(totals), ["9000,9000,842625.0"]);
     assert_eq!(days_of(&night.archive(NIGHT, &[])), []);

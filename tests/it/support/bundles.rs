@@ -36,7 +36,7 @@ pub async fn build_bundle(
     let work = move || {
         let target = Target { store: &store, layout: &layout, runtime, next_file: &AtomicUsize::new(0), schema_id: 1 };
         let month = cells.first().map_or(Date::constant(2026, 8, 1), |(cell, _)| cell.date.first_of_month());
-        build(&BundlePlan { month, bucket: 0, class, cells: &cells, schema: &schema }, &target, None)
+        build(&BundlePlan { month, bucket: 0, class, cells: &cells, schema: &schema }, &target)
     };
     tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -15,3 +15,14 @@ pub mod moto;
 pub mod placements;
 pub mod server;
 pub mod tier;
+
+use std::io::Write;
+
+use ::tier::store::TempFile;
+
+/// A file to upload.
+pub fn temp_file(bytes: impl AsRef<[u8]>) -> TempFile {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes.as_ref()).unwrap();
+    TempFile::new(file).unwrap()
+}

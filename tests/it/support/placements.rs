@@ -21,6 +21,7 @@ use tier::store::ClassTime;
 
 use super::dice::Dice;
 use super::events::{Row, array, cell, commit, layout, new_file, parquet as cell_parquet, row};
+use super::temp_file;
 
 /// Two months, eight tenants, two types.
 pub fn two_months() -> Vec<Row> {
@@ -139,10 +140,7 @@ async fn put(ctx: &Context, path: &str, bytes: Bytes, class: StorageClass) {
     if class == StorageClass::Standard {
         return ctx.store.put(path, bytes).await.unwrap();
     }
-    let folder = tempfile::tempdir().unwrap();
-    let local = folder.path().join("file.parquet");
-    std::fs::write(&local, &bytes).unwrap();
-    ctx.store.classes().put_file(path, &local, class, &[]).await.unwrap();
+    ctx.store.classes().put_file(path, &temp_file(bytes), class, &[]).await.unwrap();
 }
 
 fn order(row: &Row) -> (&str, &str, Date, i64, &str) {

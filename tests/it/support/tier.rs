@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -127,6 +130,29 @@ impl Tier {
     /// Starts it in the background.
     pub fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Starts it again and again and kills it later each time, until a run is quicker than that. After each of them no
+    /// temporary file is left, and `check` looks at the rest.
+    pub async fn kill_until_done(&self, args: &[&str], first: Duration, check: impl AsyncFn()) {
+        let (mut kills, mut delay) = (0, first);
+        loop {
+            let mut child = self.spawn(args);
+            tokio::time::sleep(delay).await;
+            if child.try_wait().unwrap().is_none() {
+                kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+            }
+            let ended = child.wait_with_output().unwrap();
+            assert_eq!(self.temporary_files(), Vec::<PathBuf>::new(), "tier {args:?} after {delay:?}");
+            check().await;
+            if ended.status.code() == Some(0) {
+                break;
+            }
+            assert_eq!(ended.status.signal(), Some(9), "tier {args:?}: {:#?}", Outcome::of(ended));
+            kills += 1;
+            delay = delay * 5 / 4;
+        }
+        assert!(kills >= 3, "tier {args:?} was too quick to be killed: {kills} kills");
     }
 }
 

@@ -4,7 +4,6 @@
 //! through in row groups.
 
 use futures::TryStreamExt;
-use tempfile::NamedTempFile;
 
 use super::super::action::Add;
 use super::super::{log, shown_files};
@@ -12,12 +11,12 @@ use super::{LastCheckpoint, Subject, columns};
 use crate::context::Context as Ctx;
 use crate::error::{Context, Result};
 use crate::progress::Unit;
+use crate::store::TempFile;
 
 pub async fn write(ctx: &Ctx, subject: &Subject<'_>) -> Result<LastCheckpoint> {
     const PHRASE: &str = "write a temporary file";
-    let file = NamedTempFile::new().context(PHRASE)?;
     let schema = columns::classic_schema();
-    let mut writer = columns::writer(&file, schema.clone())?;
+    let mut writer = columns::writer(schema.clone())?;
     let (mut rows, mut adds) = (0, 0);
     for batch in columns::head(&schema, &subject.head())? {
         rows += batch.num_rows() as u64;
@@ -33,8 +32,8 @@ pub async fn write(ctx: &Ctx, subject: &Subject<'_>) -> Result<LastCheckpoint> {
         adds += files.len() as u64;
         task.advance(files.len() as u64);
     }
-    writer.close().context(PHRASE)?;
+    let file = TempFile::new(writer.into_inner().context(PHRASE)?)?;
     // One that is there already is of the same commit, and so lists the same files.
-    ctx.store.put_file_if_absent(&log::checkpoint_path(subject.version), file.path()).await?;
+    ctx.store.put_file_if_absent(&log::checkpoint_path(subject.version), &file).await?;
     Ok(LastCheckpoint { version: subject.version, size: rows + adds, num_of_add_files: adds, v2_checkpoint: None })
 }

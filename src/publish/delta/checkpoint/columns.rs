@@ -13,7 +13,6 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tempfile::NamedTempFile;
 
 use super::super::action::{Action, Add, MetaData, Protocol, Txn};
 use crate::error::{Context, Error, Result};
@@ -21,14 +20,14 @@ use crate::error::{Context, Error, Result};
 /// What a row group holds in memory until it is written, and what a reader takes at once.
 pub const ROWS_PER_GROUP: usize = 64 << 10;
 
-/// Encodes batches of `schema`.
-pub fn writer(file: &NamedTempFile, schema: SchemaRef) -> Result<ArrowWriter<File>> {
+/// Encodes batches of `schema` into a temporary file.
+pub fn writer(schema: SchemaRef) -> Result<ArrowWriter<File>> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .build();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let file = file.reopen().context(ENCODE)?;
+    let file = tempfile::tempfile().context("make a temporary file")?;
     ArrowWriter::try_new_with_options(file, schema, options).context(ENCODE)
 }
 

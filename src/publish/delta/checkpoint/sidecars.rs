@@ -7,7 +7,6 @@ use std::mem;
 use jiff::Timestamp;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::super::action::{Add, Sidecar, Tags};
@@ -15,7 +14,7 @@ use super::super::log;
 use super::columns;
 use crate::context::Context as Ctx;
 use crate::error::{Context, Error, Result};
-use crate::store::Store;
+use crate::store::{Store, TempFile};
 
 /// Files that are encoded or decoded at once.
 const BATCH_FILES: usize = 4 << 10;
@@ -33,7 +32,6 @@ pub struct Writer<'a> {
 
 /// The sidecar that the next file goes into.
 struct Open {
-    file: NamedTempFile,
     encoder: ArrowWriter<File>,
     /// Not encoded yet.
     batch: Vec<Add>,
@@ -78,9 +76,8 @@ impl<'a> Writer<'a> {
 
 impl Open {
     fn new(first: &Add) -> Result<Self> {
-        let file = NamedTempFile::new().context(PHRASE)?;
-        let encoder = columns::writer(&file, columns::sidecar_schema())?;
-        Ok(Open { file, encoder, batch: Vec::new(), tags: Tags { first: first.path.clone(), files: 0 } })
+        let encoder = columns::writer(columns::sidecar_schema())?;
+        Ok(Open { encoder, batch: Vec::new(), tags: Tags { first: first.path.clone(), files: 0 } })
     }
 
     fn encode(&mut self) -> Result<()> {
@@ -92,10 +89,10 @@ impl Open {
     async fn put(mut self, ctx: &Ctx, now: Timestamp) -> Result<Sidecar> {
         ctx.stop.check()?;
         self.encode()?;
-        self.encoder.close().context(PHRASE)?;
+        let file = TempFile::new(self.encoder.into_inner().context(PHRASE)?)?;
         let name = format!("{}.parquet", fresh_uuid(ctx)?);
-        let size_in_bytes = self.file.as_file().metadata().context(PHRASE)?.len();
-        ctx.store.put_file_if_absent(&log::sidecar_path(&name), self.file.path()).await?;
+        ctx.store.put_file_if_absent(&log::sidecar_path(&name), &file).await?;
+        let size_in_bytes = file.size_bytes();
         Ok(Sidecar { path: name, size_in_bytes, modification_time: now.as_millisecond(), tags: self.tags })
     }
 }
