@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Every benchmark, one after the other, and the picture in the README: about one and a half hours on 2 cores, after the release build.
+# Every benchmark, one after the other, and the picture in the README: about two hours on 2 cores, after the release build.
 #
 #   infra/bench/all.sh [OUT]        by default infra/bench/results
 #
-# Needs Rust, Go and Python 3, and 12 GB in $TMPDIR and ~/.cache. Leave the machine alone meanwhile. Set TIER_BENCH_BIN to
+# Needs Rust, Go and Python 3, 40 GB in $TMPDIR and 5 GB in ~/.cache. Leave the machine alone meanwhile. Set TIER_BENCH_BIN to
 # a folder with `tier`, `catalog_bench` and `archive_limit` to skip the release build.
 set -euo pipefail
 

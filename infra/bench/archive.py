@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -23,7 +22,7 @@ def generate(rows, tenants, *formats):
 
 
 def fresh():
-    """A folder of its own for each run: a file system reuses what was just deleted slowly. All go at the end of a round."""
+    """A folder of its own for each run, until the end: a file system reuses what was just deleted slowly."""
     global used
     used += 1
     return f"{work}/out-{used}"
@@ -83,8 +82,6 @@ def beside(rows, runs):
         judge(format, median, sizes)
         if format == "ndjson":
             limit(source)
-        for number in range(used):
-            shutil.rmtree(f"{work}/out-{number + 1}", ignore_errors=True)
 
 
 def growth(all_rows):

@@ -11,7 +11,7 @@
 #   …, check  the same, and then what was written is read once more and counted
 #
 # DuckDB and Polars are those of infra/tools.sh; whole processes are timed. Set TIER_BENCH_BIN to a folder with `tier` and
-# `archive_limit` to skip the release build. Data and output need 4 GB in $TMPDIR for 3,000,000 rows.
+# `archive_limit` to skip the release build. Data and output need 7 GB in $TMPDIR for 3,000,000 rows and 3 runs.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
