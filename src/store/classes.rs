@@ -72,8 +72,8 @@ pub trait Classes: Send + Sync + fmt::Debug {
     /// Whether classes are only played, on a clock that may be moved. Output must say so.
     fn is_simulated(&self) -> bool;
 
-    /// Creates an object of this class from a file and returns what a HEAD then says of it. The bytes
-    /// are checked end to end: a damaged upload is an error. Safe to repeat.
+    /// Creates an object of this class from a file and returns what a HEAD then says of it. The bytes are checked end to
+    /// end: a damaged upload is an error. Safe to repeat.
     async fn put_file(
         &self,
         path: &str,

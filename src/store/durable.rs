@@ -1,7 +1,7 @@
 //! Create-if-absent on a local file system, surviving a power cut.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +9,6 @@ use jiff::Timestamp;
 
 use super::{Listed, PutOutcome, TempFile};
 use crate::error::{Context, Result};
-
-/// What is copied at once.
-const COPY_BYTES: usize = 1 << 20;
 
 /// Tells apart the temporary files of one process.
 static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
@@ -24,8 +21,7 @@ pub fn create(target: &Path, bytes: &[u8]) -> Result<PutOutcome> {
 
 /// As [`create`], with the bytes of another file.
 pub fn create_from(target: &Path, source: &TempFile) -> Result<PutOutcome> {
-    let mut source = BufReader::with_capacity(COPY_BYTES, source.reader());
-    create_with(target, |file| io::copy(&mut source, file).map(|_| ()))
+    create_with(target, |file| io::copy(&mut source.reader(), file).map(|_| ()))
 }
 
 fn create_with(target: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<PutOutcome> {

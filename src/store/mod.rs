@@ -344,8 +344,8 @@ impl Store {
         }
     }
 
-    /// As [`Store::put_if_absent`], of a file of any size. An object of more than one part is not
-    /// retried whole by who finds it there: compare before calling it a conflict.
+    /// As [`Store::put_if_absent`], of a file of any size. An object of more than one part is not retried whole by who finds
+    /// it there: compare before calling it a conflict.
     pub async fn put_file_if_absent(&self, path: &str, file: &TempFile) -> Result<PutOutcome> {
         let phrase = || format!("create {}", self.address(path));
         match &self.location {

@@ -10,6 +10,9 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Context, Result};
 
+/// What a reader of the whole takes at once.
+const READ_BYTES: usize = 1 << 20;
+
 /// A temporary file that is complete. Cheap to clone; every reader has a place of its own in it, on whatever thread.
 #[derive(Debug, Clone)]
 pub struct TempFile {
@@ -29,8 +32,12 @@ impl TempFile {
     }
 
     /// From the beginning to the end.
-    pub fn reader(&self) -> TempFileReader {
-        TempFileReader { file: self.file.clone(), at: 0 }
+    pub fn reader(&self) -> BufReader<TempFileReader> {
+        BufReader::with_capacity(READ_BYTES, self.reader_from(0))
+    }
+
+    fn reader_from(&self, start: u64) -> TempFileReader {
+        TempFileReader { file: self.file.clone(), at: start }
     }
 
     /// All of it, in memory.
@@ -43,6 +50,22 @@ impl TempFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
+    }
+
+    /// As [`TempFile::bytes`], and what `digest` makes of them, on a thread that may block.
+    pub(super) async fn part<T: Send + 'static>(
+        &self,
+        start: u64,
+        length: u64,
+        digest: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<(Bytes, T)> {
+        let file = self.clone();
+        let read = move || {
+            let bytes = file.bytes(start, length as usize)?;
+            let digest = digest(&bytes);
+            Ok::<_, io::Error>((bytes, digest))
+        };
+        tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
     }
 }
 
@@ -71,7 +94,7 @@ impl ChunkReader for TempFile {
     type T = BufReader<TempFileReader>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(TempFileReader { file: self.file.clone(), at: start }))
+        Ok(BufReader::new(self.reader_from(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {

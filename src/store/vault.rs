@@ -101,8 +101,8 @@ impl Vaults {
         &self.region
     }
 
-    /// Puts a file into a vault and returns when the vault has confirmed it. Not safe to repeat: each
-    /// upload is an archive of its own.
+    /// Puts a file into a vault and returns when the vault has confirmed it. Not safe to repeat: each upload is an archive
+    /// of its own.
     pub async fn upload(&self, vault: &str, file: &TempFile, description: &str, border: Border<'_>) -> Result<Stored> {
         let description: String = utf8_percent_encode(description, CONTROLS).to_string();
         let description = &description[..description.len().min(MAX_DESCRIPTION)];
@@ -115,10 +115,10 @@ impl Vaults {
 
     async fn upload_whole(&self, vault: &str, file: &TempFile, description: &str) -> Result<Stored> {
         let size = file.size_bytes();
-        let part = read_part(file, 0, size).await?;
-        let tree_hash = text(&part.tree_hash);
+        let (bytes, tree_hash) = file.part(0, size, TreeHash::of).await?;
+        let tree_hash = text(&tree_hash);
         let request = self.client.upload_archive().vault_name(vault).archive_description(description);
-        let sent = request.checksum(&tree_hash).body(ByteStream::from(part.bytes)).send().await;
+        let sent = request.checksum(&tree_hash).body(ByteStream::from(bytes)).send().await;
         let sent = sent.map_err(|error| explain(vault, error))?;
         stored(sent.archive_id, sent.checksum, tree_hash, size)
     }
@@ -160,13 +160,13 @@ impl Vaults {
         border: Border<'_>,
     ) -> Result<Node> {
         let send = |(offset, length): (u64, u64)| async move {
-            let part = read_part(file, offset, length).await?;
+            let (bytes, tree_hash) = file.part(offset, length, TreeHash::of).await?;
             let request = self.client.upload_multipart_part().vault_name(vault).upload_id(id);
             let range = format!("bytes {}-{}/*", offset, offset + length - 1);
-            let request = request.range(range).checksum(text(&part.tree_hash)).body(ByteStream::from(part.bytes));
+            let request = request.range(range).checksum(text(&tree_hash)).body(ByteStream::from(bytes));
             request.send().await.map_err(|error| explain(vault, error))?;
             border(length)?;
-            Ok::<_, Error>(part.tree_hash)
+            Ok::<_, Error>(tree_hash)
         };
         let parts = futures::stream::iter(pieces(file.size_bytes(), part_bytes)).map(send);
         parts.buffered(PARTS_IN_FLIGHT).try_collect().await.map(combine)
@@ -279,21 +279,6 @@ fn pieces(size_bytes: u64, piece_bytes: u64) -> impl Iterator<Item = (u64, u64)>
         let offset = number * piece_bytes;
         (offset, piece_bytes.min(size_bytes - offset))
     })
-}
-
-struct Part {
-    bytes: Bytes,
-    tree_hash: Node,
-}
-
-async fn read_part(file: &TempFile, offset: u64, length: u64) -> Result<Part> {
-    let file = file.clone();
-    let read = move || {
-        let bytes = file.bytes(offset, length as usize)?;
-        let tree_hash = TreeHash::of(&bytes);
-        Ok::<_, std::io::Error>(Part { bytes, tree_hash })
-    };
-    tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
 }
 
 /// What the vault confirmed; a hash other than ours means that it keeps other bytes.

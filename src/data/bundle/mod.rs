@@ -20,7 +20,6 @@ mod write;
 pub use self::write::BUNDLE_KEY;
 
 use std::collections::HashMap;
-use std::io::BufReader;
 
 use bytes::Bytes;
 use jiff::civil::Date;
@@ -35,9 +34,6 @@ use crate::catalog::{Covered, FileAudit, NewFile};
 use crate::error::{Context, Error, Result};
 use crate::model::{DataFile, KeyRange, Partition, Schema, StorageClass};
 use crate::store::{Layout, Store, TempFile};
-
-/// What is digested at once of a file that is read back.
-const READ_BYTES: usize = 1 << 20;
 
 /// Key columns in front of those of a cell's file.
 const KEYS: usize = 3;
@@ -131,8 +127,8 @@ fn finish(plan: &BundlePlan<'_>, target: &Target<'_>, draft: Draft, digests: &Ro
 }
 
 pub(super) fn sha256_of(file: &TempFile) -> Result<String> {
-    let (mut bytes, mut sink) = (BufReader::with_capacity(READ_BYTES, file.reader()), Hashing::new(std::io::sink()));
-    std::io::copy(&mut bytes, &mut sink).context("read a temporary file")?;
+    let mut sink = Hashing::new(std::io::sink());
+    std::io::copy(&mut file.reader(), &mut sink).context("read a temporary file")?;
     Ok(sink.finish().1)
 }
 

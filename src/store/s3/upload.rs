@@ -7,13 +7,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use super::S3Classes;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::model::StorageClass;
 use crate::store::TempFile;
 use crate::store::errors::{explain_sdk, status};
@@ -24,11 +23,6 @@ const PART_BYTES: u64 = 16 << 20;
 
 /// Parts under way at once, each in memory.
 const PARTS_IN_FLIGHT: usize = 4;
-
-struct Part {
-    bytes: Bytes,
-    sha256: String,
-}
 
 /// What becomes of an object of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +68,7 @@ impl S3Classes {
             let uploaded = self.upload_parts(path, file, class, tags, existing).await?;
             return Ok(uploaded.map(|()| size));
         }
-        let part = read_part(file, 0, size).await?;
+        let (bytes, sha256) = file.part(0, size, sha256).await?;
         let sent = self
             .client()
             .put_object()
@@ -83,8 +77,8 @@ impl S3Classes {
             .set_if_none_match(existing.condition())
             .storage_class(class.as_str().into())
             .set_tagging(tags)
-            .checksum_sha256(part.sha256)
-            .body(ByteStream::from(part.bytes))
+            .checksum_sha256(sha256)
+            .body(ByteStream::from(bytes))
             .send()
             .await;
         Ok(existing.outcome(sent)?.map(|_| size))
@@ -128,15 +122,11 @@ impl S3Classes {
             let (client, bucket) = (self.client(), &self.bucket);
             async move {
                 let offset = (number - 1) * PART_BYTES;
-                let part = read_part(file, offset, PART_BYTES.min(size - offset)).await?;
+                let (bytes, sha256) = file.part(offset, PART_BYTES.min(size - offset), sha256).await?;
                 let request = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(number as i32);
-                let sent = request
-                    .checksum_sha256(&part.sha256)
-                    .body(ByteStream::from(part.bytes))
-                    .send()
-                    .await
-                    .map_err(explain_sdk)?;
-                let completed = CompletedPart::builder().part_number(number as i32).checksum_sha256(part.sha256);
+                let sent =
+                    request.checksum_sha256(&sha256).body(ByteStream::from(bytes)).send().await.map_err(explain_sdk)?;
+                let completed = CompletedPart::builder().part_number(number as i32).checksum_sha256(sha256);
                 Ok(completed.set_e_tag(sent.e_tag).build())
             }
         };
@@ -145,12 +135,6 @@ impl S3Classes {
     }
 }
 
-async fn read_part(file: &TempFile, offset: u64, length: u64) -> Result<Part> {
-    let file = file.clone();
-    let read = move || {
-        let bytes = file.bytes(offset, length as usize)?;
-        let sha256 = STANDARD.encode(Sha256::digest(&bytes));
-        Ok::<_, std::io::Error>(Part { bytes, sha256 })
-    };
-    tokio::task::spawn_blocking(read).await.context("wait for the read")?.context("read the file to upload")
+fn sha256(bytes: &[u8]) -> String {
+    STANDARD.encode(Sha256::digest(bytes))
 }
